@@ -1,0 +1,36 @@
+# make app | test | train | evaluate | bench | check
+PYTHON ?= python3
+VENV := .venv
+BIN := $(if $(filter Windows_NT,$(OS)),$(VENV)/Scripts,$(VENV)/bin)
+export GRADIO_ANALYTICS_ENABLED := False
+
+app: $(VENV)/.app
+	$(BIN)/python app.py
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+train: $(VENV)/.app
+	$(BIN)/python train.py
+
+evaluate: $(VENV)/.app
+	$(BIN)/python evaluate.py
+
+bench: $(VENV)/.app
+	$(BIN)/python bench/serving.py
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+
+# the stamp files say which requirements the environment holds
+$(VENV)/.app: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit("DigitVision needs Python 3.10 or newer: make PYTHON=python3.12 app" if sys.version_info < (3, 10) else 0)'
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.app
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+.PHONY: app test train evaluate bench check

@@ -1,0 +1,175 @@
+"""The page and the API: draw or upload a digit, get ten probabilities.
+
+    python app.py                                  http://127.0.0.1:7860
+    python app.py --host 0.0.0.0 --port 8000 --weights ORG/NAME
+"""
+
+import argparse
+import base64
+import os
+import sys
+import threading
+from pathlib import Path
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported: nothing is sent anywhere
+
+import gradio as gr
+
+from decode import open_picture
+from recognize import DIGITS, Recognizer
+
+EXAMPLES = Path(__file__).parent / "examples"
+PAD = 280  # pixels; the side of the sketch pad
+PEN = 11  # pixels; a radius in Gradio, and about the width of MNIST's strokes relative to the digit
+MAX_FILE = "20mb"  # of one upload; a 40-megapixel photograph as JPEG is smaller
+KEPT = 3600  # seconds after which an upload is deleted
+WAITING = 100  # calls that may wait in the queue; more are told that the server is busy
+
+# Gradio arms no tool on load and after the trash, so that the first stroke would do nothing: press Brush where it says so.
+# The canvas has no name for screen readers of its own.
+ARM_THE_BRUSH = """() => {
+  const arm = () => {
+    const pad = document.querySelector("#pad");
+    if (!pad) return;
+    const brush = pad.querySelector("button[aria-label='Brush']");
+    if (brush && /select the draw tool/i.test(pad.innerText)) brush.click();
+    pad.querySelectorAll("canvas:not([aria-label])").forEach((canvas) => {
+      canvas.setAttribute("role", "img");
+      canvas.setAttribute("aria-label", "Sketch pad: draw a digit with mouse, pen or finger");
+    });
+  };
+  new MutationObserver(arm).observe(document.body, { childList: true, subtree: true, characterData: true });
+  arm();
+}"""
+
+STYLE = """
+.gradio-container { max-width: 860px !important; margin: 0 auto !important; }
+#title { margin-bottom: 0 !important; }
+#pad button[aria-label="Color"], #pad button[aria-label="Pan"], #pad button[aria-label="Zoom"],
+#pad button[aria-label="Zoom in"], #pad button[aria-label="Zoom out"], #pad .zoom-controls { display: none !important; }
+"""
+
+served: Recognizer | None = None  # loaded once, by main or at the first call
+
+
+def recognizer() -> Recognizer:
+    """Return the recogniser that answers: the weights that main was told, or those in weights/."""
+    global served
+    if served is None:
+        served = Recognizer.from_pretrained()
+    return served
+
+
+def predict(image):
+    """Read one handwritten digit. Send a picture file (PNG, JPEG, WebP, GIF, BMP or TIFF; any size, colour, polarity, with or
+    without transparency): the answer is the likeliest digit and the ten probabilities, 0 to 1, which sum to 1. An empty
+    sketch pad, or null, gives an empty answer; a picture without ink, or a file that is no picture, gives an error that says
+    what to do.
+    """
+    if image is None:
+        return None
+    reading = recognizer().read(image)
+    if reading.verdict == "blank" and isinstance(image, dict):  # a sketch pad that was cleared, or not yet touched
+        return None
+    if reading.probabilities is None:
+        raise refusal(reading.message)
+    return dict(zip(DIGITS, reading.probabilities.tolist(), strict=True))
+
+
+def decode_upload(payload):
+    """Return the picture of an upload, or of a data URL, as a PIL picture; None for none.
+
+    It stands in for the decoding of gr.Image, which knows no bounds and whose errors reach nobody. (A subclass would make
+    Gradio write an app.pyi beside this file.)
+    """
+    if payload is None:
+        return None
+    picture = payload.path or ""
+    if (payload.url or "").startswith("data:"):
+        try:
+            picture = base64.b64decode(payload.url.partition(",")[2], validate=True)
+        except ValueError as error:
+            raise refusal("This data URL is not in base64. Send data:image/png;base64,...") from error
+    try:
+        return open_picture(picture)
+    except ValueError as error:
+        raise refusal(str(error)) from error
+
+
+def refusal(sentence: str) -> gr.Error:
+    """Return the error that carries a sentence to the page and to every client."""
+    return gr.Error(sentence, title="Not read", print_exception=False)
+
+
+def build() -> gr.Blocks:
+    """Return the page: a sketch pad, an upload and examples, one label, one function."""
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    with gr.Blocks(title="DigitVision", delete_cache=(KEPT, KEPT)) as demo:
+        gr.Markdown("# DigitVision\nDraw a digit from 0 to 9, or upload a picture of one.", elem_id="title")
+        with gr.Row():
+            with gr.Column(min_width=320):
+                with gr.Tabs() as tabs:
+                    with gr.Tab("Draw", id="draw") as draw_tab:
+                        sketch = gr.Sketchpad(
+                            type="pil", image_mode="RGBA", canvas_size=(PAD, PAD), fixed_canvas=True, layers=False,
+                            transforms=(), brush=gr.Brush(default_size=PEN, colors=["#000000"], color_mode="fixed"),
+                            show_label=False, buttons=[], elem_id="pad")
+                    with gr.Tab("Upload", id="upload") as upload_tab:
+                        upload = gr.Image(type="pil", image_mode=None, sources=["upload", "clipboard", "webcam"],
+                                          label="Picture of a digit", height=340, elem_id="upload")
+                        upload.preprocess = decode_upload
+            with gr.Column(min_width=320):
+                label = gr.Label(num_top_classes=10, label="Probabilities", elem_id="answer")
+        sketch.change(predict, sketch, label, api_name="predict_sketch", trigger_mode="always_last", **quiet)
+        upload.change(predict, upload, label, api_name="predict", show_progress="hidden",
+                      api_description=" ".join(predict.__doc__.split()))
+        examples = gr.Examples(sorted(map(str, EXAMPLES.glob("[0-9]_*"))), inputs=upload, label="Examples", examples_per_page=30,
+                               api_visibility="private")
+        examples.dataset.click(lambda: gr.Tabs(selected="upload"), None, tabs, **quiet)
+        # the answer beside the tabs is always that of the tab in front
+        draw_tab.select(predict, sketch, label, **quiet)
+        upload_tab.select(predict, upload, label, **quiet)
+        demo.load(None, js=ARM_THE_BRUSH)
+    return demo.queue(max_size=WAITING, default_concurrency_limit=4)
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Return the flags of a command line; Gradio's own environment variables give the defaults."""
+    parser = argparse.ArgumentParser(description="Serve the page and the API.", allow_abbrev=False)
+    parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
+                        help="address to listen on; 0.0.0.0 opens it to the network (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=os.environ.get("GRADIO_SERVER_PORT", "7860"),
+                        help="port to listen on (default: %(default)s)")
+    parser.add_argument("--weights", help="folder, .safetensors file, or hub id ORG/NAME[@REVISION] (default: weights/)")
+    return parser.parse_args(arguments)
+
+
+def main() -> int:
+    """Serve until Ctrl-C; return the exit code."""
+    global served
+    flags = parse()
+    try:
+        served = Recognizer.from_pretrained(flags.weights)
+        _, address, _ = build().launch(
+            server_name=flags.host, server_port=flags.port, share=False, quiet=True, prevent_thread_lock=True, show_error=False,
+            ssr_mode=False, max_file_size=MAX_FILE, enable_monitoring=False, run_history=False, footer_links=["api"],
+            css=STYLE)
+        print(f"DigitVision {served.version} at {address} - Ctrl-C stops it", flush=True)
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return 130
+    except OSError as error:
+        if "empty port" in str(error):
+            print(f"Port {flags.port} is taken. Name another one with --port.", file=sys.stderr)
+        else:
+            print(error, file=sys.stderr)
+        return 2
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,262 @@
+"""Pictures to readings: preprocessing, network and verdict in one object; and the command line.
+
+    python recognize.py 7.png scans/            a table
+    python recognize.py scans/ --csv out.csv    a file; --json for JSON Lines on standard output
+    python recognize.py 7.png --plot out.png    the picture, what the network saw, and its ten probabilities
+"""
+
+import argparse
+import base64
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from decode import to_pixels
+from model import DigitNet, find_weights
+from preprocess import see, to_tensor
+
+DIGITS = "0123456789"
+BATCH = 64  # pictures in one forward pass: larger ones are no faster on a processor
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")  # what a folder is searched for
+SELF_TEST_TOLERANCE = 0.01  # of a probability; processors round differently, damage is far larger
+PLOTTED = 12  # pictures on one sheet of --plot
+NO_INK = "There is no ink to read here. Draw a digit, or send a picture that shows one."
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read in one picture.
+
+    probabilities: (10,) float64 that sums to 1, calibrated; None where no ink was found
+    digit: "0" to "9", or None
+    confidence: the largest probability, or 0.0
+    verdict: "digit", "blank" or "unreadable"
+    message: one sentence for the user
+    seen: (28, 28) uint8, white on black, what the network saw; None where no ink was found
+    """
+
+    probabilities: np.ndarray | None
+    digit: str | None
+    confidence: float
+    verdict: str
+    message: str
+    seen: np.ndarray | None
+
+    @staticmethod
+    def without_ink(verdict: str, message: str) -> "Reading":
+        """Return the reading of a picture that never came to the network."""
+        return Reading(None, None, 0.0, verdict, message, None)
+
+    @staticmethod
+    def of(probabilities: np.ndarray, seen: np.ndarray) -> "Reading":
+        """Return the reading for ten probabilities."""
+        best = int(probabilities.argmax())
+        confidence = float(probabilities[best])
+        article = "an" if best == 8 else "a"
+        sure = "over 99.9 %" if confidence > 0.999 else f"{100 * confidence:.1f} %"  # nobody is 100.0 % sure
+        return Reading(probabilities, DIGITS[best], confidence, "digit", f"This is {article} {best} ({sure} sure).", seen)
+
+
+class Recognizer:
+    """A network together with its preprocessing, so that the two cannot drift apart."""
+
+    def __init__(self, net: DigitNet):
+        """Take a network in eval mode; `from_pretrained` is the usual way to one."""
+        self.net = net
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path | None = None) -> "Recognizer":
+        """Return a recogniser with the weights of a folder, a .safetensors file or a hub id; None takes weights/.
+
+        A hub id is ORG/NAME or ORG/NAME@REVISION; an existing folder wins over it. Raises FileNotFoundError, ValueError or
+        ConnectionError with a sentence, also for weights that fail the self-test in their header.
+        """
+        recognizer = cls(find_weights(name))
+        recognizer.check()
+        return recognizer
+
+    @property
+    def version(self) -> str:
+        """The first twelve hexadecimal digits of the hash of the weights."""
+        return self.net.facts.get("hash", "")[:12]
+
+    def check(self) -> None:
+        """Read the self-test picture in the header of the weights; raise ValueError where its answer is another one."""
+        try:
+            test = self.net.facts["self_test"]
+            seen = np.frombuffer(base64.b64decode(test["seen"]), np.uint8).reshape(1, 28, 28)
+            expected = np.array(test["probabilities"], float)
+            passed = np.abs(self._probabilities(seen)[0] - expected).max() < SELF_TEST_TOLERANCE
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError("The weights carry no usable self-test. Name a file that train.py wrote.") from error
+        if not passed:
+            raise ValueError("The weights fail their self-test: they do not give the answer they were saved with. Take a "
+                             "fresh copy, or run 'make train'.")
+
+    def read(self, image) -> Reading:
+        """Return the reading of one picture: a PIL picture, a numpy array, the path of a file, or a Sketchpad value.
+
+        Never raises for a bad picture: its verdict is "unreadable" and its message says what to do.
+        """
+        return self.read_batch([image])[0]
+
+    def read_batch(self, images: Iterable) -> list[Reading]:
+        """Return the readings of some pictures, in their order, from one forward pass; a bad picture spoils no other."""
+        readings: list[Reading | None] = []
+        waiting = []
+        for image in images:
+            try:
+                seen = see(image)
+            except ValueError as error:
+                readings.append(Reading.without_ink("unreadable", str(error)))
+                continue
+            readings.append(None if seen is not None else Reading.without_ink("blank", NO_INK))
+            if seen is not None:
+                waiting.append(seen)
+        if waiting:
+            read = map(Reading.of, self._probabilities(np.stack(waiting)), waiting)
+            readings = [reading or next(read) for reading in readings]
+        return readings
+
+    def _probabilities(self, seen: np.ndarray) -> np.ndarray:
+        """Return (N, 10) float64 probabilities, each row summing to 1, of (N, 28, 28) uint8 pictures."""
+        probabilities = self.net.probabilities(to_tensor(seen)).double().numpy()
+        return probabilities / probabilities.sum(axis=1, keepdims=True)  # float32 sums to 1 within 1e-6 only
+
+
+# --- the command line ---------------------------------------------------------------------------------------------------
+
+def find_pictures(paths: Sequence[str]) -> list[Path]:
+    """Return the files named, and the pictures in the folders named, folders searched through and sorted by name.
+
+    Raises ValueError with a sentence for a path that is not there and for a folder without pictures.
+    """
+    found = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+            if not inside:
+                raise ValueError(f"The folder {path} holds no pictures ({', '.join(SUFFIXES)}). Name another one.")
+            found += inside
+        elif path.exists():
+            found.append(path)
+        else:
+            raise ValueError(f"There is no file or folder {path}. Check the name.")
+    return found
+
+
+def read_files(recognizer: Recognizer, paths: Iterable[Path]) -> Iterator[tuple[Path, Reading]]:
+    """Yield (path, reading) for files, a batch at a time, so that memory stays flat."""
+    paths = iter(paths)
+    while batch := list(islice(paths, BATCH)):
+        yield from zip(batch, recognizer.read_batch(batch), strict=True)
+
+
+def to_record(path: Path, reading: Reading) -> dict:
+    """Return a reading as the row of a file: path, digit, confidence, verdict, message, p0 to p9."""
+    probabilities = [None] * 10 if reading.probabilities is None else reading.probabilities.round(6).tolist()
+    return {"path": str(path), "digit": reading.digit, "confidence": round(reading.confidence, 6), "verdict": reading.verdict,
+            "message": reading.message, **{f"p{digit}": p for digit, p in enumerate(probabilities)}}
+
+
+def plot(readings: list[tuple[Path, Reading]], out: str) -> None:
+    """Draw, for every reading, the picture, what the network saw, and its ten probabilities as bars, into a file."""
+    import matplotlib
+    matplotlib.use("Agg")  # no screen needed
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(len(readings), 3, figsize=(9, 2.6 * len(readings)), squeeze=False, layout="constrained",
+                                width_ratios=(1, 1, 2))
+    for (path, reading), (left, middle, right) in zip(readings, axes, strict=True):
+        left.set_title(path.name, fontsize=10)
+        left.axis("off")
+        middle.axis("off")
+        if reading.verdict != "unreadable":
+            left.imshow(to_pixels(path), cmap="gray", vmin=0, vmax=255)
+        if reading.probabilities is None:
+            right.axis("off")
+            right.text(0, 0.5, reading.message, wrap=True, va="center")
+            continue
+        middle.imshow(reading.seen, cmap="gray", vmin=0, vmax=255)
+        middle.set_title("what the network saw", fontsize=10)
+        colours = ["#c2410c" if digit == reading.digit else "#a8a29e" for digit in DIGITS]
+        right.bar(list(DIGITS), reading.probabilities, color=colours)
+        right.set_ylim(0, 1)
+        right.set_title(reading.message, fontsize=10)
+        right.spines[["top", "right"]].set_visible(False)
+    figure.savefig(out, dpi=110)
+    plt.close(figure)
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Return the flags of a command line."""
+    parser = argparse.ArgumentParser(description="Read handwritten digits in picture files.", allow_abbrev=False)
+    parser.add_argument("paths", nargs="+", metavar="PATHS", help="picture files, and folders of them")
+    parser.add_argument("--weights", help="folder, .safetensors file, or hub id ORG/NAME[@REVISION] (default: weights/)")
+    parser.add_argument("--json", action="store_true", help="write JSON Lines to standard output")
+    parser.add_argument("--csv", metavar="FILE", help="write a CSV file")
+    parser.add_argument("--plot", metavar="FILE", help=f"draw the first {PLOTTED} pictures with their probabilities")
+    return parser.parse_args(arguments)
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Read what the flags name and print or write it; return the exit code: 2 where a picture could not be read."""
+    recognizer = Recognizer.from_pretrained(flags.weights)
+    paths = find_pictures(flags.paths)
+    table = writer = None
+    if flags.csv:
+        table = open(flags.csv, "w", newline="", encoding="utf-8")
+        writer = csv.DictWriter(table, to_record(Path(), Reading.without_ink("", "")).keys())
+        writer.writeheader()
+    width = max(len(str(path)) for path in paths)
+    if not flags.json and not flags.csv:
+        print(f"{'path':{width}}  digit  confidence  verdict     message")
+    kept, bad = [], []
+    for path, reading in read_files(recognizer, paths):
+        if writer:
+            writer.writerow(to_record(path, reading))
+        if flags.json:
+            print(json.dumps(to_record(path, reading), ensure_ascii=False))
+        elif not flags.csv:
+            print(f"{str(path):{width}}  {reading.digit or '-':5}  {reading.confidence:10.4f}  {reading.verdict:10}  "
+                  f"{reading.message}")
+        if reading.verdict == "unreadable":
+            bad.append(reading.message)
+        if len(kept) < PLOTTED:
+            kept.append((path, reading))
+    if table:
+        table.close()
+        print(f"wrote {flags.csv}: {len(paths)} rows", file=sys.stderr)
+    if flags.plot:
+        plot(kept, flags.plot)
+        print(f"wrote {flags.plot}: {len(kept)} of {len(paths)} pictures", file=sys.stderr)
+    if bad:
+        print(bad[0] if len(bad) == 1 else f"{len(bad)} of {len(paths)} pictures could not be read; their rows say why.",
+              file=sys.stderr)
+    return 2 if bad else 0
+
+
+def main() -> int:
+    """Run the command line; return its exit code."""
+    try:
+        return run(parse())
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

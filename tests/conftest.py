@@ -1,0 +1,113 @@
+"""What the tests share: pictures made here, a small MNIST made here, and one real server."""
+
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1")  # before anything imports gradio or the hub client
+
+import numpy as np
+import pytest
+
+from data import draw
+from recognize import Recognizer
+
+ROOT = Path(__file__).parent.parent
+REAL_DATA = Path(os.environ.get("DIGITVISION_DATA", ROOT / "data"))
+
+# strokes of our own, in any unit: x right, y down
+STROKES = {
+    "0": [[(5, 0), (2, 1), (0, 5), (0, 9), (2, 13), (5, 14), (8, 13), (10, 9), (10, 5), (8, 1), (5, 0)]],
+    "1": [[(0, 3), (4, 0), (4, 14)]],
+    "4": [[(3, 0), (0, 8), (9, 8)], [(7, 3), (6, 14)]],
+    "5": [[(1, 0), (0, 6), (5, 5), (8, 7), (8, 11), (5, 14), (0, 13)], [(1, 0), (8, 0)]],
+    "7": [[(0, 0), (9, 0), (4, 14)]],
+}
+
+
+def make_sketch(digit: str = "7", width: float = 22, size: float = 0.6, at=(0.5, 0.5), pad: int = 280) -> np.ndarray:
+    """Return a (pad, pad) uint8 sketch of a digit, black on white."""
+    return draw([np.array(stroke, np.float32) for stroke in STROKES[digit]], width, size, at, pad)
+
+
+def difference(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the mean absolute difference of two pictures, in grey levels."""
+    return float(np.abs(one.astype(float) - other.astype(float)).mean())
+
+
+def write_mnist(folder: Path, train: int = 240, test: int = 60) -> Path:
+    """Write a small data set of rendered digits in MNIST's own file layout; return the folder to name as --data-dir."""
+    from preprocess import see
+    raw = folder / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for prefix, count in (("train", train), ("t10k", test)):
+        digits = random.choice(list(STROKES), count)
+        pictures = np.stack([see(make_sketch(d, width=random.uniform(12, 30), size=random.uniform(0.4, 0.8))) for d in digits])
+        (raw / f"{prefix}-images-idx3-ubyte").write_bytes(struct.pack(">IIII", 2051, count, 28, 28) + pictures.tobytes())
+        labels = digits.astype(np.uint8)
+        (raw / f"{prefix}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 2049, count) + labels.tobytes())
+    return folder
+
+
+def run_program(*arguments: str, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess:
+    """Run one of the project's programs as a user would; return what it printed and its exit code."""
+    return subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=timeout,
+                          env={**os.environ, **environment})
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def recognizer() -> Recognizer:
+    return Recognizer.from_pretrained()
+
+
+@pytest.fixture(scope="session")
+def small_mnist(tmp_path_factory) -> Path:
+    return write_mnist(tmp_path_factory.mktemp("mnist"))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    if not (REAL_DATA / "MNIST" / "raw").is_dir():
+        pytest.skip(f"no MNIST in {REAL_DATA}; 'make train' fetches it, or DIGITVISION_DATA names a folder")
+    return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def server():
+    """Yield the address of `python app.py`, started once."""
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "app.py", "--port", str(port)], cwd=ROOT, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)
+    address = f"http://127.0.0.1:{port}"
+    for _ in range(120):
+        try:
+            urllib.request.urlopen(address, timeout=5).read()
+            break
+        except OSError:
+            assert process.poll() is None, process.stdout.read()
+            time.sleep(0.5)
+    yield address
+    process.terminate()
+    process.wait(10)
+
+
+def need(program: str) -> str:
+    """Return the path of a program; skip where it is not installed, except under CI."""
+    path = shutil.which(program)
+    if path is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{program} is not installed")
+    return path

@@ -1,0 +1,202 @@
+"""The API on a real server, asked by the real clients; and the flags of app.py."""
+
+import base64
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pytest
+from conftest import ROOT, free_port, make_sketch, need, run_program
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+PICTURE = ROOT / "examples" / "7_crossed_transparent.png"
+DIGITS = "0123456789"
+
+
+def numbers(label: dict) -> list[float]:
+    """Return the ten probabilities of Gradio's Label, by digit."""
+    confidences = {row["label"]: row["confidence"] for row in label["confidences"]}
+    return [confidences[digit] for digit in DIGITS]
+
+
+def data_url(content: bytes, kind: str = "image/png") -> dict:
+    return {"url": f"data:{kind};base64,{base64.b64encode(content).decode()}", "meta": {"_type": "gradio.FileData"}}
+
+
+def post(server: str, path: str, body: bytes, kind: str = "application/json") -> tuple[int, dict]:
+    """Return (status, JSON) of a POST."""
+    request = urllib.request.Request(f"{server}/gradio_api/{path}", body, {"Content-Type": kind})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def run(server: str, image) -> tuple[int, dict]:
+    """Return (status, JSON) of the one-shot door."""
+    return post(server, "run/predict", json.dumps({"data": [image]}).encode())
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    return Client(server, verbose=False)
+
+
+@pytest.fixture(scope="module")
+def expected(recognizer):
+    return recognizer.read(PICTURE).probabilities
+
+
+def test_predict_is_the_only_public_endpoint(client):
+    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert list(endpoints) == ["/predict"]
+    assert [parameter["parameter_name"] for parameter in endpoints["/predict"]["parameters"]] == ["image"]
+    assert "ten probabilities" in json.dumps(endpoints["/predict"])
+
+
+def test_the_python_client_gets_label_and_ten_confidences(client, expected):
+    label = client.predict(handle_file(PICTURE), api_name="/predict")
+    assert label["label"] == "7" and np.allclose(numbers(label), expected, atol=1e-6)
+    assert [row["confidence"] for row in label["confidences"]] == sorted(expected, reverse=True)
+
+
+def test_curl_in_one_shot_gets_the_same_numbers(server, expected):
+    body = json.dumps({"data": [data_url(PICTURE.read_bytes())]})
+    done = subprocess.run([need("curl"), "-s", "-X", "POST", f"{server}/gradio_api/run/predict", "-H",
+                           "Content-Type: application/json", "-d", "@-"], input=body, capture_output=True, text=True, timeout=30)
+    assert np.allclose(numbers(json.loads(done.stdout)["data"][0]), expected, atol=1e-6)
+
+
+def test_curl_by_way_of_the_queue_gets_the_same_numbers(server, expected):
+    curl = [need("curl"), "-s", "-m", "30"]
+    upload = subprocess.run([*curl, "-F", f"files=@{PICTURE}", f"{server}/gradio_api/upload"], capture_output=True, text=True)
+    body = json.dumps({"data": [{"path": json.loads(upload.stdout)[0], "meta": {"_type": "gradio.FileData"}}]})
+    call = subprocess.run([*curl, f"{server}/gradio_api/call/predict", "-H", "Content-Type: application/json", "-d", body],
+                          capture_output=True, text=True)
+    stream = subprocess.run([*curl, "-N", f"{server}/gradio_api/call/predict/{json.loads(call.stdout)['event_id']}"],
+                            capture_output=True, text=True).stdout
+    event, data = stream.strip().splitlines()[-2:]
+    assert event == "event: complete"
+    assert np.allclose(numbers(json.loads(data.removeprefix("data: "))[0]), expected, atol=1e-6)
+
+
+def node(server: str, file) -> dict:
+    if not (ROOT / "tests" / "clients" / "node_modules").is_dir():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("run npm ci --prefix tests/clients first")
+    done = subprocess.run([need("node"), ROOT / "tests" / "clients" / "predict.mjs", server, file], capture_output=True, text=True,
+                          timeout=60)
+    return json.loads(done.stdout)
+
+
+def test_the_javascript_client_gets_the_same_numbers(server, expected):
+    assert np.allclose(numbers(node(server, PICTURE)), expected, atol=1e-6)
+
+
+def test_a_sketchpad_value_gets_the_same_numbers(expected):
+    from app import predict
+    value = {"background": None, "layers": [], "composite": Image.open(PICTURE)}
+    assert np.allclose(list(predict(value).values()), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("name, content, words", [
+    ("notes.png", b"this is no picture", "not a picture that can be read"),
+    ("empty.png", b"", "empty"),
+    ("blank.png", None, "no ink"),
+])
+def test_an_error_reaches_every_client_in_the_same_words(server, client, tmp_path, name, content, words):
+    file = tmp_path / name
+    Image.new("RGB", (60, 60), "white").save(file) if content is None else file.write_bytes(content)
+    with pytest.raises(AppError, match=words) as error:
+        client.predict(handle_file(file), api_name="/predict")
+    status, answer = run(server, data_url(file.read_bytes()))
+    assert status == 500 and answer["error"] == error.value.message
+    if shutil.which("node") and (ROOT / "tests" / "clients" / "node_modules").is_dir():
+        assert node(server, file) == {"error": error.value.message}
+
+
+def test_null_and_an_empty_pad_give_an_empty_label(server):
+    from app import predict
+    status, answer = run(server, None)
+    assert status == 200 and answer["data"] in ([None], [{}])
+    blank = Image.new("RGBA", (280, 280), "white")
+    untouched = {"background": None, "layers": [], "composite": None}
+    cleared = {"background": blank, "layers": [blank], "composite": blank}
+    assert predict(None) is predict(untouched) is predict(cleared) is None
+
+
+def test_a_damaged_data_url_is_refused_in_a_sentence(server):
+    status, answer = run(server, {"url": "data:image/png;base64,§§§", "meta": {"_type": "gradio.FileData"}})
+    assert status == 500 and "base64" in answer["error"]
+
+
+def test_a_file_of_the_server_is_not_read_for_a_caller(server):
+    status, answer = run(server, {"path": str(PICTURE), "meta": {"_type": "gradio.FileData"}})
+    assert status != 200 and "7" not in str(answer.get("data"))
+
+
+def test_predict_has_no_pad_and_no_ink_rules_in_its_description():
+    from app import predict
+    assert all(words in " ".join(predict.__doc__.split()) for words in ("empty sketch pad, or null", "without ink", "ten prob"))
+
+
+def test_transparency_16_bits_and_exif_survive_the_upload(client, recognizer):
+    for name in ("5_light_on_transparent.png", "8_sixteen_bit_grey.png", "4_photo_sideways_exif.jpg", "7_plain_red_marker.webp"):
+        file = ROOT / "examples" / name
+        label = client.predict(handle_file(file), api_name="/predict")
+        assert np.allclose(numbers(label), recognizer.read(file).probabilities, atol=1e-6), name
+
+
+def test_a_name_that_lies_about_the_format_changes_nothing(client, tmp_path, expected):
+    for name in ("seven.gif", "seven.svg", "seven"):
+        shutil.copy(PICTURE, tmp_path / name)
+        assert np.allclose(numbers(client.predict(handle_file(tmp_path / name), api_name="/predict")), expected, atol=1e-6)
+
+
+def test_drawings_of_every_size_are_read(client, tmp_path):
+    for size in (28, 280, 1500):
+        Image.fromarray(make_sketch(pad=size, width=max(2, size // 14))).save(tmp_path / "7.png")
+        assert client.predict(handle_file(tmp_path / "7.png"), api_name="/predict")["label"] == "7"
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["--weights", "missing"], "No weights at missing"),
+    (["--weights", "README.md"], "no safetensors file"),
+    (["--port", "many"], "invalid int value: 'many'"),
+])
+def test_what_the_user_can_mend_is_a_sentence_and_exit_code_2(arguments, words):
+    done = run_program("app.py", *arguments)
+    assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_busy_port_is_one_sentence():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = run_program("app.py", "--port", str(port))
+    assert done.returncode == 2 and done.stderr.strip() == f"Port {port} is taken. Name another one with --port."
+
+
+def test_gradios_own_environment_names_host_and_port():
+    from signal import SIGINT
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               env={**os.environ, "GRADIO_SERVER_PORT": str(port)})
+    assert f"http://127.0.0.1:{port}" in process.stdout.readline()
+    process.send_signal(SIGINT)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130 and stderr.strip() == "Stopped."
+
+
+def test_nothing_is_sent_to_anybody():
+    code = "import app, os; print(os.environ['GRADIO_ANALYTICS_ENABLED'], app.build().analytics_enabled)"
+    assert run_program("-c", code).stdout.split() == ["False", "False"]

@@ -1,0 +1,108 @@
+"""MNIST, folders of pictures and pen strokes become pictures at the junction, or one sentence says why not."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import STROKES, make_sketch, write_mnist
+from PIL import Image
+
+from data import draw, load_folder, load_mnist, load_strokes, render, split_mnist, split_writers
+
+
+def write_strokes(path, writers=10):
+    """Write a stroke file in which every writer drew every digit of ours once."""
+    points, strokes, samples, labels, names = [], [0], [0], [], []
+    for writer in range(writers):
+        for label, lines in STROKES.items():
+            for line in lines:
+                points += line
+                strokes.append(len(points))
+            samples.append(len(strokes) - 1)
+            labels.append(label)
+            names.append(f"writer{writer}")
+    np.savez(path, points=np.array(points, np.float32), stroke_start=np.array(strokes, np.int32),
+             sample_start=np.array(samples, np.int32), label=np.array(labels), writer=np.array(names))
+    return path
+
+
+def test_mnist_is_read_from_its_own_files(small_mnist):
+    train, test = load_mnist(small_mnist, train=True), load_mnist(small_mnist, train=False)
+    assert train.seen.shape == (240, 28, 28) and train.seen.dtype == torch.uint8 and len(test) == 60
+    assert set(train.labels.tolist()) == {int(digit) for digit in STROKES}
+
+
+def test_the_real_mnist_is_whole(real_data):
+    train = load_mnist(real_data, train=True)
+    assert len(train) == 60_000 and torch.bincount(train.labels).tolist()[:3] == [5923, 6742, 5958]  # LeCun's own counts
+
+
+def test_the_last_5000_are_for_validation_whatever_the_seed():
+    train, validation = split_mnist(load_mnist_like(60_000))
+    assert len(train) == 55_000 and validation.labels.tolist() == list(range(55_000, 60_000))
+
+
+def load_mnist_like(count):
+    from data import Pictures
+    return Pictures(torch.zeros(count, 1, 1, dtype=torch.uint8), torch.arange(count))
+
+
+def test_a_folder_by_class_takes_the_road_of_an_upload(tmp_path):
+    for digit in ("4", "7"):
+        (tmp_path / digit).mkdir()
+        Image.fromarray(255 - make_sketch(digit, pad=150)).save(tmp_path / digit / "one.png")
+    pictures = load_folder(tmp_path)
+    assert pictures.labels.tolist() == [4, 7] and pictures.seen.shape == (2, 28, 28)
+
+
+@pytest.mark.parametrize("files, words", [
+    ({}, "no sub-folders"),
+    ({"cat/one.png": True}, "'cat' that is no digit"),
+    ({"7/notes.txt": False}, "hold no pictures"),
+    ({"7/one.png": False}, "not a picture"),
+])
+def test_a_folder_that_is_laid_out_otherwise_is_refused_in_a_sentence(tmp_path, files, words):
+    for name, picture in files.items():
+        (tmp_path / name).parent.mkdir()
+        Image.fromarray(make_sketch()).save(tmp_path / name) if picture else (tmp_path / name).write_text("text")
+    with pytest.raises(ValueError, match=words):
+        load_folder(tmp_path)
+
+
+def test_strokes_are_split_by_writer(tmp_path):
+    strokes = load_strokes(write_strokes(tmp_path / "strokes.npz"))
+    seen, unseen = split_writers(strokes)
+    assert len(seen) == 8 * len(STROKES) and len(unseen) == 2 * len(STROKES)
+    assert not set(seen.writers) & set(unseen.writers)
+
+
+def test_strokes_come_back_as_they_were_written(tmp_path):
+    strokes = load_strokes(write_strokes(tmp_path / "strokes.npz"))
+    first = strokes.samples[list(strokes.labels).index("4")]
+    assert [stroke.tolist() for stroke in first] == [[list(point) for point in line] for line in STROKES["4"]]
+
+
+def test_a_drawing_has_the_size_place_and_pen_asked_for():
+    line = [np.array([[0, 0], [0, 10]], np.float32)]
+    paper = draw(line, width=20, size=0.5, at=(0.25, 0.5), pad=200)
+    rows, columns = np.flatnonzero((paper < 128).any(axis=1)), np.flatnonzero((paper < 128).any(axis=0))
+    assert np.ptp(columns) + 1 == pytest.approx(20, abs=2) and columns.mean() == pytest.approx(50, abs=1)
+    assert np.ptp(rows) + 1 == pytest.approx(120, abs=3) and rows.mean() == pytest.approx(100, abs=1)  # round ends
+
+
+def test_rendering_is_the_same_for_the_same_seed(tmp_path):
+    strokes = load_strokes(write_strokes(tmp_path / "strokes.npz", writers=1))
+    one, same, other = render(strokes, 2, seed=0), render(strokes, 2, seed=0), render(strokes, 2, seed=1)
+    assert len(one) == 2 * len(STROKES) and torch.equal(one.seen, same.seen) and not torch.equal(one.seen, other.seen)
+
+
+def test_a_file_without_strokes_is_refused_in_a_sentence(tmp_path):
+    (tmp_path / "strokes.npz").write_text("text")
+    with pytest.raises(ValueError, match="no stroke file"):
+        load_strokes(tmp_path / "strokes.npz")
+
+
+def test_damaged_mnist_is_refused_with_the_next_step(tmp_path):
+    file = write_mnist(tmp_path) / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(ValueError, match="damaged. Delete those that begin with 'train'"):
+        load_mnist(tmp_path, train=True)

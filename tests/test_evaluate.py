@@ -1,0 +1,142 @@
+"""Every number is right, and card, metrics, figures, examples and weights belong together or the check is red."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, run_program
+from huggingface_hub import ModelCard
+
+import evaluate
+from evaluate import calibration_error, check, confusion_of, fit_temperature, per_class, wilson
+
+
+def test_the_confusion_matrix_counts_written_against_read():
+    confusion = confusion_of(np.array([1, 1, 2, 9]), np.array([1, 7, 2, 9]))
+    assert confusion[7, 1] == 1 and confusion.trace() == 3 and confusion.sum() == 4
+
+
+def test_precision_recall_and_f1_are_those_of_a_hand_sum():
+    confusion = np.zeros((10, 10), int)
+    confusion[1, 1], confusion[1, 7], confusion[7, 1], confusion[7, 7] = 8, 2, 1, 9
+    one = per_class(confusion)[1]
+    assert (one["precision"], one["recall"], one["n"]) == (8 / 9, 8 / 10, 10)
+    assert one["f1"] == pytest.approx(2 * (8 / 9) * 0.8 / (8 / 9 + 0.8))
+
+
+def test_the_calibration_error_is_that_of_a_hand_sum():
+    sure = np.full((10, 10), 0.2 / 9)
+    sure[:, 3] = 0.8
+    labels = np.array([3] * 6 + [4] * 4)  # 80 % sure, 60 % right
+    assert calibration_error(sure, labels) == pytest.approx(0.2)
+
+
+def test_the_wilson_interval_is_the_textbooks():
+    low, high = wilson(8, 10)  # Brown, Cai and DasGupta 2001 give the formula; 0.4902 to 0.9433
+    assert (round(low, 4), round(high, 4)) == (0.4902, 0.9433)
+
+
+def test_the_temperature_undoes_an_overconfidence():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(20_000, 10, generator=generator) * 2
+    labels = torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
+    assert fit_temperature(logits * 3, labels) == pytest.approx(3, rel=0.05)
+
+
+def test_the_repository_belongs_together():
+    done = run_program("evaluate.py", "--check")
+    assert done.returncode == 0, done.stderr
+    assert "belong together" in done.stdout
+
+
+def test_what_was_measured_is_measured_again(real_data):
+    assert check(None, str(real_data)) == []
+
+
+def test_the_shipped_weights_are_as_good_as_promised():
+    test = json.loads((ROOT / "weights" / "metrics.json").read_text())["test"]
+    assert test["n"] == 10_000 and test["accuracy"] >= 0.995
+    assert abs(test["accuracy"] - test["accuracy_through_the_road"]) <= 0.001
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch):
+    """A copy of the weights folder and the card that a test may damage."""
+    shutil.copytree(ROOT / "weights", tmp_path / "weights")
+    shutil.copy(ROOT / "MODEL_CARD.md", tmp_path)
+    monkeypatch.setattr(evaluate, "WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr(evaluate, "CARD", tmp_path / "MODEL_CARD.md")
+    assert check(tmp_path / "weights", None) == []
+    return tmp_path
+
+
+def test_one_digit_changed_in_the_card_is_found(copy):
+    card = copy / "MODEL_CARD.md"
+    text = card.read_text()
+    start, stop = (text.index(mark) for mark in ("<!-- results -->", "<!-- /results -->"))
+    digits = [found.start() for found in re.finditer(r"\d", text[start:stop])]
+    for place in digits[:: max(1, len(digits) // 25)]:
+        place += start
+        card.write_text(text[:place] + str((int(text[place]) + 1) % 10) + text[place + 1:])
+        assert check(copy / "weights", None) == ["The tables of MODEL_CARD.md are not those of metrics.json."]
+
+
+def test_one_digit_changed_in_the_model_index_is_found(copy):
+    card = ModelCard.load(copy / "MODEL_CARD.md")
+    card.data.eval_results[0].metric_value -= 0.0001
+    (copy / "MODEL_CARD.md").write_text(str(card))
+    assert check(copy / "weights", None) == ["The model-index of MODEL_CARD.md is not that of metrics.json."]
+
+
+def test_a_number_changed_in_metrics_json_is_found(copy):
+    file = copy / "weights" / "metrics.json"
+    metrics = json.loads(file.read_text())
+    metrics["test"]["accuracy"] -= 0.001
+    file.write_text(json.dumps(metrics))
+    assert len(check(copy / "weights", None)) == 2  # tables and model-index
+
+
+def test_a_changed_figure_is_found(copy):
+    figure = copy / "weights" / "figures" / "confusion.png"
+    figure.write_bytes(figure.read_bytes()[:-1] + b"\0")
+    assert "confusion.png" in check(copy / "weights", None)[0]
+
+
+def test_one_byte_changed_in_the_weights_is_found(copy):
+    file = copy / "weights" / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    for place in np.random.default_rng(0).integers(8, len(content), 20):
+        damaged = bytearray(content)
+        damaged[place] ^= 1
+        file.write_bytes(damaged)
+        try:
+            assert check(copy / "weights", None)
+        except ValueError:
+            pass  # refused even earlier, when the weights are loaded
+
+
+def test_an_example_that_is_read_otherwise_is_found(copy, monkeypatch, tmp_path):
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    one, seven = sorted((tmp_path / "examples").glob("1_*"))[0], sorted((tmp_path / "examples").glob("7_*"))[0]
+    shutil.copy(seven, one)
+    monkeypatch.setattr(evaluate, "EXAMPLES", tmp_path / "examples")
+    assert check(copy / "weights", None) == [f"examples/{one.name} is read as 7, recorded was 1."]
+
+
+def test_missing_metrics_are_refused_in_a_sentence(copy):
+    (copy / "weights" / "metrics.json").unlink()
+    with pytest.raises(ValueError, match="Run 'make evaluate'"):
+        check(copy / "weights", None)
+
+
+def test_the_cards_metadata_round_trips():
+    card = ModelCard.load(ROOT / "MODEL_CARD.md")
+    again = ModelCard(str(card))
+    assert again.data.to_dict() == card.data.to_dict() and str(again) == str(card)
+    assert (card.data.license, card.data.library_name, card.data.pipeline_tag) == (
+        "apache-2.0", "digitvision", "image-classification")
+    accuracy = next(result for result in card.data.eval_results if result.metric_name == "Accuracy")
+    assert accuracy.dataset_type == "ylecun/mnist" and accuracy.metric_value >= 0.995

@@ -1,0 +1,143 @@
+"""The network, and its weights: one file, checked whenever it is read."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+import model
+from model import WEIGHTS, DigitNet, find_weights, load_weights, save_weights, tensors_hash
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A weights file of a small network."""
+    torch.manual_seed(0)
+    net = DigitNet(channels=[4, 6, 8])
+    net.facts, net.temperature = {"seed": 3}, 1.7
+    save_weights(net, tmp_path / "model.safetensors")
+    return tmp_path / "model.safetensors"
+
+
+def header(path) -> dict:
+    with safe_open(path, "pt") as opened:
+        return opened.metadata()
+
+
+def test_ten_logits_for_every_picture():
+    assert DigitNet(channels=[4, 6, 8]).eval()(torch.zeros(3, 1, 28, 28)).shape == (3, 10)
+
+
+def test_probabilities_are_the_softmax_of_the_logits_over_the_temperature():
+    net = DigitNet(channels=[4, 6, 8]).eval()
+    net.temperature = 2.5
+    images = torch.randn(3, 1, 28, 28)
+    logits = net(images).detach().double().numpy() / 2.5
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert np.allclose(net.probabilities(images), expected, atol=1e-6)
+
+
+def test_weights_come_back_as_they_were_saved(file):
+    torch.manual_seed(0)
+    net, back = DigitNet(channels=[4, 6, 8]), load_weights(file)
+    assert not back.training and back.temperature == 1.7 and back.facts["seed"] == 3 and back.channels == [4, 6, 8]
+    assert all(torch.equal(one, other) for one, other in zip(net.state_dict().values(), back.state_dict().values(), strict=True))
+
+
+def test_saving_what_was_loaded_writes_the_same_bytes(file, tmp_path):
+    save_weights(load_weights(file), tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == file.read_bytes()
+
+
+def test_save_pretrained_writes_weights_config_and_card(file, tmp_path):
+    load_weights(file).save_pretrained(tmp_path / "copy")
+    assert json.loads((tmp_path / "copy" / "config.json").read_text()) == {"channels": [4, 6, 8]}
+    assert (tmp_path / "copy" / "model.safetensors").read_bytes() == file.read_bytes()
+    assert ModelCard.load(tmp_path / "copy" / "README.md").data.library_name == "digitvision"
+
+
+def test_from_pretrained_reads_a_folder(file, tmp_path):
+    load_weights(file).save_pretrained(tmp_path / "copy")
+    assert DigitNet.from_pretrained(tmp_path / "copy").facts["seed"] == 3
+    assert DigitNet.from_pretrained("weights").facts["hash"] == find_weights().facts["hash"]
+
+
+def test_a_folder_wins_over_a_hub_id_of_the_same_name(file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    load_weights(file).save_pretrained("org/name")
+    assert find_weights("org/name").facts["seed"] == 3
+
+
+def test_the_shipped_weights_are_small_and_their_config_is_the_constructors():
+    assert (WEIGHTS / "model.safetensors").stat().st_size <= 2_000_000
+    assert json.loads((WEIGHTS / "config.json").read_text()) == {"channels": find_weights().channels}
+
+
+def test_everything_about_the_weights_is_in_the_one_file():
+    facts = load_weights(WEIGHTS / "model.safetensors").facts
+    assert {"channels", "temperature", "hash", "recipe", "seed", "versions", "self_test", "history"} <= facts.keys()
+    assert set(header(WEIGHTS / "model.safetensors")) == {"digitvision"}  # a second key would make the bytes depend on chance
+
+
+def test_the_hash_is_that_of_names_types_shapes_and_bytes():
+    tensors = {"a": torch.arange(4.0)}
+    changes = [{"b": tensors["a"]}, {"a": tensors["a"].double()}, {"a": tensors["a"].reshape(2, 2)}, {"a": tensors["a"] + 1e-6}]
+    assert len({tensors_hash(each) for each in [tensors, *changes]}) == 5
+
+
+def test_half_precision_weights_are_converted(file, tmp_path):
+    half = {name: value.half() if value.is_floating_point() else value for name, value in load_file(file).items()}
+    save_file(half, tmp_path / "half.safetensors", metadata=header(file))
+    assert load_weights(tmp_path / "half.safetensors").head.weight.dtype == torch.float32
+
+
+def rewrite(file, change):
+    """Write a weights file again after a change to its tensors and facts."""
+    tensors, facts = load_file(file), json.loads(header(file)[model.HEADER])
+    change(tensors, facts)
+    save_file(tensors, file, metadata={model.HEADER: json.dumps(facts)})
+
+
+@pytest.mark.parametrize("change, words", [
+    (lambda tensors, facts: tensors["head.weight"].fill_(float("nan")), "not finite"),
+    (lambda tensors, facts: tensors["head.bias"].add_(1), "not those that were saved"),
+    (lambda tensors, facts: tensors.pop("head.bias"), "head.bias is missing"),
+    (lambda tensors, facts: tensors.update(more=torch.zeros(1)), "more is missing, foreign"),
+    (lambda tensors, facts: tensors.update({"head.bias": torch.zeros(11)}), "another shape"),
+    (lambda tensors, facts: facts.update(temperature=0), "not finite"),
+    (lambda tensors, facts: facts.update(temperature="warm"), "header"),
+    (lambda tensors, facts: facts.update(channels=[1, 2]), "header"),
+    (lambda tensors, facts: facts.update(channels="many"), "header"),
+    (lambda tensors, facts: facts.pop("channels"), "some other network"),
+])
+def test_damaged_or_foreign_weights_are_refused_in_a_sentence(file, change, words):
+    rewrite(file, change)
+    with pytest.raises(ValueError, match=words):
+        load_weights(file)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04pickle", b"\xff" * 200])
+def test_a_file_that_is_no_safetensors_is_refused_in_a_sentence(tmp_path, content):
+    (tmp_path / "model.safetensors").write_bytes(content)
+    with pytest.raises(ValueError, match="damaged or is no safetensors"):
+        load_weights(tmp_path / "model.safetensors")
+
+
+def test_a_cut_file_is_refused_in_a_sentence(file):
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="damaged"):
+        load_weights(file)
+
+
+def test_missing_weights_are_refused_with_the_next_step(tmp_path):
+    with pytest.raises(FileNotFoundError, match="make train"):
+        find_weights(tmp_path / "nowhere")
+
+
+def test_a_hub_id_without_network_is_refused_in_a_sentence():
+    with pytest.raises(ConnectionError, match="the hub gave none"):
+        find_weights("nobody/nothing@v1")

@@ -1,0 +1,262 @@
+"""Any picture of a digit becomes the picture MNIST would have held, step by step."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from conftest import STROKES, difference, make_sketch
+from PIL import Image
+from torchvision.transforms import v2
+
+import preprocess
+from preprocess import (
+    center_by_mass,
+    crop,
+    drop_edge_pieces,
+    drop_haze,
+    drop_lines,
+    drop_specks,
+    even_strokes,
+    find_ink,
+    ink_box,
+    ink_is_dark,
+    lay_on_paper,
+    scale_to_box,
+    see,
+    smooth_noise,
+    stroke_width,
+    to_grey,
+    to_tensor,
+    walk,
+)
+
+SKETCH = make_sketch()
+SEEN = see(SKETCH)
+
+
+def looks_like(one: np.ndarray, other: np.ndarray, levels: float = 6.0) -> bool:
+    """Say whether two pictures are the same to `levels` of mean difference, wherever the centre of mass was rounded to."""
+    return min(difference(np.roll(one, (dy, dx), (0, 1)), other) for dy in (-1, 0, 1) for dx in (-1, 0, 1)) < levels
+
+
+def test_the_road_has_named_stages_and_ends_at_seen():
+    names = [name for name, _ in walk(SKETCH)]
+    assert names == ["grey", "ink", "cleaned", "stroke", "seen"]
+
+
+def test_seen_is_mnists_layout():
+    rows, columns = np.flatnonzero(SEEN.any(axis=1)), np.flatnonzero(SEEN.any(axis=0))
+    assert SEEN.shape == (28, 28) and SEEN.dtype == np.uint8
+    assert max(np.ptp(rows), np.ptp(columns)) + 1 == 20
+    assert SEEN.max() >= 250 and np.median(SEEN) == 0
+
+
+@pytest.mark.parametrize("digit", STROKES)
+def test_what_was_seen_once_is_seen_the_same_again(digit):
+    seen = see(make_sketch(digit))
+    assert difference(see(seen), seen) < 1
+
+
+@pytest.mark.parametrize("picture", [
+    pytest.param(255 - SKETCH, id="white on black"),
+    pytest.param(make_sketch(size=0.3, width=11), id="small"),
+    pytest.param(make_sketch(size=0.2, at=(0.85, 0.15), width=7), id="in a corner"),
+    pytest.param(make_sketch(pad=900, width=70), id="on a large pad"),
+    pytest.param(make_sketch(pad=2000, size=0.06, at=(0.1, 0.9), width=16), id="tiny on a huge sheet"),
+    pytest.param(make_sketch(pad=112, width=9), id="on a small pad"),
+    pytest.param(SKETCH // 4 + 150, id="low contrast"),
+    pytest.param(SKETCH.astype(np.uint16) * 257, id="16 bit"),
+    pytest.param(SKETCH / 255, id="floats from 0 to 1"),
+    pytest.param(np.dstack([SKETCH, SKETCH, np.full_like(SKETCH, 255)]), id="yellow paper's blue ink"),
+])
+def test_size_place_polarity_and_range_do_not_matter(picture):
+    assert looks_like(see(picture), SEEN)
+
+
+def test_dark_ink_on_transparent_paper_is_seen():
+    clear = np.dstack([SKETCH * 0, SKETCH * 0, SKETCH * 0, 255 - SKETCH])
+    assert looks_like(see(clear), SEEN)
+
+
+def test_light_ink_on_transparent_paper_is_seen():
+    clear = np.dstack([SKETCH * 0 + 255] * 3 + [255 - SKETCH])
+    assert looks_like(see(clear), SEEN)
+
+
+def test_a_screenshot_with_round_corners_keeps_its_own_paper():
+    corners = np.full_like(SKETCH, 255)
+    corners[:9, :9] = corners[-9:, -9:] = 0
+    paper = lay_on_paper(np.dstack([SKETCH, SKETCH, SKETCH, corners]))
+    assert paper[0, 0, 0] == 255
+
+
+def test_yellow_ink_is_as_black_as_any_in_the_channel_that_shows_it():
+    yellow = np.dstack([np.full_like(SKETCH, 255), np.maximum(SKETCH, 230), SKETCH])
+    assert np.array_equal(to_grey(yellow), SKETCH)
+
+
+def test_grey_is_luminance_where_colour_tells_nothing():
+    rgb = np.asarray(Image.fromarray(SKETCH).convert("RGB"))
+    assert difference(to_grey(rgb), SKETCH) == 0
+
+
+@pytest.mark.parametrize("digit", STROKES)
+def test_polarity_is_that_of_what_is_rare(digit):
+    assert ink_is_dark(make_sketch(digit)) and not ink_is_dark(255 - make_sketch(digit))
+
+
+def test_polarity_is_right_inside_a_dark_frame():
+    framed = np.pad(make_sketch(size=0.7), 12) // 2 + 60
+    assert ink_is_dark(framed)
+
+
+@pytest.mark.parametrize("blank", [
+    pytest.param(np.full((280, 280), 255, np.uint8), id="white"),
+    pytest.param(np.zeros((280, 280), np.uint8), id="black"),
+    pytest.param(np.full((280, 280), 128, np.uint8), id="grey"),
+    pytest.param(np.zeros((280, 280, 4), np.uint8), id="transparent"),
+    pytest.param(np.random.default_rng(0).normal(200, 3, (280, 280)).astype(np.uint8), id="noise"),
+    pytest.param(np.linspace(90, 250, 280 * 280).reshape(280, 280).astype(np.uint8), id="shadow"),
+    pytest.param(np.zeros((1, 1), np.uint8), id="one pixel"),
+])
+def test_a_blank_picture_is_not_a_digit(blank):
+    assert see(blank) is None
+
+
+def test_a_shadow_over_the_paper_changes_nothing():
+    light = np.linspace(0.35, 1.0, 280)[None, :] * np.linspace(0.8, 1.0, 280)[:, None]
+    assert looks_like(see((SKETCH * light).astype(np.uint8)), SEEN)
+
+
+def test_the_paper_of_a_clean_drawing_is_left_alone():
+    assert np.array_equal(find_ink(255 - SEEN, dark=True), SEEN)
+
+
+def test_salt_and_pepper_are_smoothed_away():
+    random = np.random.default_rng(0)
+    noisy = np.where(random.random(SKETCH.shape) < 0.03, random.choice([0, 255], SKETCH.shape), SKETCH).astype(np.uint8)
+    assert looks_like(see(noisy), SEEN)
+
+
+def test_a_clean_drawing_is_not_smoothed():
+    assert np.array_equal(smooth_noise(255 - SKETCH), 255 - SKETCH)
+
+
+def test_ruled_lines_are_dropped_and_the_stroke_that_crosses_them_stays():
+    ruled = SKETCH.copy()
+    ruled[20::40] = np.minimum(ruled[20::40], 170)
+    assert looks_like(see(ruled), SEEN)
+
+
+def test_squared_paper_is_dropped():
+    squared = SKETCH.copy()
+    squared[15::30] = np.minimum(squared[15::30], 190)
+    squared[:, 15::30] = np.minimum(squared[:, 15::30], 190)
+    assert looks_like(see(squared), SEEN)
+
+
+def test_a_printed_frame_at_the_edge_is_dropped():
+    framed = SKETCH.copy()
+    framed[:8] = framed[:, -6:] = 20
+    assert looks_like(see(framed), SEEN)
+
+
+def test_the_bar_of_a_seven_is_no_line():
+    ink = 255 - make_sketch(size=0.8)
+    assert np.array_equal(drop_lines(ink), ink)
+
+
+def test_a_neighbours_piece_at_the_edge_is_dropped():
+    piece = SKETCH.copy()
+    piece[100:180, :12] = 0
+    assert looks_like(see(piece), SEEN)
+
+
+def test_a_digit_that_touches_the_border_stays():
+    ink = 255 - make_sketch(size=0.9, at=(0.5, 0.4))
+    assert ink[0].any() and np.array_equal(drop_edge_pieces(ink), ink)
+
+
+def test_a_speck_is_dropped():
+    dirty = SKETCH.copy()
+    dirty[10:16, 250:256] = 0
+    assert difference(see(dirty), SEEN) < 1
+
+
+def test_the_detached_flag_of_a_five_is_kept():
+    ink = 255 - make_sketch("5")
+    ink[78:90] = 0  # the flag stands alone now
+    assert cv2.connectedComponents((ink > 0).astype(np.uint8))[0] == 3
+    assert np.array_equal(drop_specks(ink), ink)
+
+
+def test_haze_is_dropped_and_soft_edges_stay():
+    ink = np.zeros((9, 9), np.uint8)
+    ink[4, 4], ink[4, 5], ink[0, 0] = 255, 30, 30
+    cleaned = drop_haze(ink)
+    assert cleaned[4, 5] == 30 and cleaned[0, 0] == 0
+
+
+@pytest.mark.parametrize("width, low, high", [(1, 1.5, 3.0), (3, 1.5, 3.0), (60, 3.5, 6.5)])
+def test_hairlines_and_slabs_get_the_strokes_of_mnist(width, low, high):
+    digit = [picture for name, picture in walk(make_sketch(width=width, size=0.7)) if name == "stroke"][0]
+    assert low < stroke_width(digit) / max(digit.shape) * 20 < high
+
+
+def test_strokes_as_wide_as_mnists_stay_as_they_are():
+    digit = SEEN[SEEN.any(axis=1)][:, SEEN.any(axis=0)]
+    assert np.array_equal(even_strokes(digit), digit)
+
+
+def test_the_width_of_a_bar_is_its_width():
+    bar = np.zeros((300, 40), np.uint8)
+    bar[:, 14:24] = 255
+    assert stroke_width(bar) == pytest.approx(10, rel=0.1)
+
+
+@pytest.mark.parametrize("shape, scaled", [((100, 50), (20, 10)), ((30, 60), (10, 20)), ((8, 4), (20, 10)), ((400, 3), (20, 1))])
+def test_a_digit_is_scaled_into_the_box_with_its_proportions(shape, scaled):
+    assert scale_to_box(np.full(shape, 255, np.uint8)).shape == scaled
+
+
+def test_a_digit_is_centred_by_its_mass():
+    digit = np.zeros((20, 12), np.uint8)
+    digit[6:12, 1:9] = 200
+    digit[:, 5] = 90
+    seen = center_by_mass(digit)
+    y, x = (seen.sum(axis=1) @ np.arange(28) / seen.sum(), seen.sum(axis=0) @ np.arange(28) / seen.sum())
+    assert abs(y - 14) <= 0.5 and abs(x - 14) <= 0.5
+
+
+def test_a_lopsided_digit_is_not_cut():
+    digit = np.zeros((20, 20), np.uint8)
+    digit[0], digit[19, 19] = 255, 255
+    assert center_by_mass(digit).sum() == digit.sum()
+
+
+def test_the_tensor_is_normalised_as_torchvision_would():
+    oracle = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.1307], [0.3081])])
+    tensor = to_tensor(SEEN)
+    assert tensor.shape == (1, 28, 28) and tensor.dtype == torch.float32
+    assert torch.allclose(tensor, oracle(SEEN[:, :, None]), atol=1e-6)
+
+
+def test_mean_and_deviation_are_those_of_the_training_part(real_data):
+    from data import load_mnist
+    ink = load_mnist(real_data, train=True).seen.double() / 255
+    assert round(float(ink.mean()), 4) == preprocess.MEAN and round(float(ink.std()), 4) == preprocess.STD
+
+
+def test_mnist_passes_the_road_nearly_unchanged(real_data):
+    from data import load_mnist
+    pictures = load_mnist(real_data, train=True).seen[-1000:].numpy()
+    changed = [difference(see(picture), picture) > 2 for picture in pictures]
+    assert np.mean(changed) < 0.03
+
+
+def test_evening_strokes_is_idle_on_mnist(real_data):
+    from data import load_mnist
+    pictures = load_mnist(real_data, train=True).seen[-1000:].numpy()
+    digits = [dict(walk(picture)) for picture in pictures]
+    evened = [stages["stroke"].shape != crop(stages["cleaned"], ink_box(stages["cleaned"])).shape for stages in digits]
+    assert np.mean(evened) < 0.01

@@ -1,0 +1,113 @@
+"""Pictures become readings; the command line writes them as a table, JSON Lines, CSV or a sheet."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from conftest import STROKES, make_sketch, run_program
+from PIL import Image
+
+from recognize import Reading, Recognizer
+
+
+@pytest.fixture
+def scans(tmp_path):
+    """A folder with a 4, a 7 and a file that is no picture."""
+    for digit in "47":
+        Image.fromarray(make_sketch(digit)).save(tmp_path / f"{digit}.png")
+    (tmp_path / "notes.png").write_text("not a picture")
+    return tmp_path
+
+
+@pytest.mark.parametrize("digit", STROKES)
+def test_a_drawing_is_read(recognizer, digit):
+    reading = recognizer.read(make_sketch(digit))
+    assert (reading.verdict, reading.digit) == ("digit", digit)
+    assert reading.probabilities.shape == (10,) and reading.probabilities.sum() == pytest.approx(1, abs=1e-12)
+    assert reading.confidence == reading.probabilities.max() and reading.seen.shape == (28, 28)
+
+
+def test_every_kind_of_input_gives_the_same_reading(recognizer, tmp_path):
+    sketch = make_sketch()
+    image = Image.fromarray(sketch)
+    image.save(tmp_path / "7.png")
+    value = {"background": None, "layers": [], "composite": image}
+    readings = recognizer.read_batch([sketch, image, tmp_path / "7.png", str(tmp_path / "7.png"), value])
+    assert all(np.array_equal(reading.probabilities, readings[0].probabilities) for reading in readings)
+
+
+def test_a_batch_keeps_its_order_and_a_bad_picture_spoils_no_other(recognizer):
+    batch = [make_sketch("7"), "missing.png", np.full((50, 50), 255, np.uint8), None, make_sketch("4")]
+    verdicts = [(reading.verdict, reading.digit) for reading in recognizer.read_batch(batch)]
+    assert verdicts == [("digit", "7"), ("unreadable", None), ("blank", None), ("unreadable", None), ("digit", "4")]
+
+
+def test_a_picture_reads_the_same_alone_and_in_a_batch(recognizer):
+    alone = recognizer.read(make_sketch("4")).probabilities
+    together = recognizer.read_batch([make_sketch("7"), make_sketch("4"), make_sketch("0")])[1].probabilities
+    assert np.allclose(alone, together, atol=1e-6)
+
+
+def test_no_pictures_give_no_readings(recognizer):
+    assert recognizer.read_batch([]) == []
+
+
+@pytest.mark.parametrize("image, verdict", [(np.zeros((9, 9)), "blank"), (np.zeros(3), "unreadable"), ({}, "unreadable")])
+def test_what_has_no_digit_has_a_sentence_and_no_probabilities(recognizer, image, verdict):
+    reading = recognizer.read(image)
+    assert reading.verdict == verdict and reading.probabilities is None and reading.digit is None and reading.seen is None
+    assert reading.confidence == 0.0 and reading.message.endswith(".")
+
+
+def test_nobody_is_told_a_hundred_percent():
+    sure = Reading.of(np.eye(10)[8], np.zeros((28, 28), np.uint8))
+    assert sure.message == "This is an 8 (over 99.9 % sure)."
+
+
+def test_weights_that_fail_their_self_test_are_refused(recognizer, tmp_path):
+    from model import find_weights, save_weights
+    net = find_weights()
+    net.facts["self_test"]["probabilities"] = net.facts["self_test"]["probabilities"][::-1]
+    save_weights(net, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="self-test"):
+        Recognizer.from_pretrained(tmp_path / "model.safetensors")
+
+
+def test_the_table_has_a_row_for_every_picture(scans):
+    done = run_program("recognize.py", scans / "4.png", scans / "7.png")
+    assert done.returncode == 0 and done.stderr == ""
+    header, *rows = done.stdout.splitlines()
+    assert header.split() == ["path", "digit", "confidence", "verdict", "message"]
+    assert [row.split()[1] for row in rows] == ["4", "7"]
+
+
+def test_json_lines_and_csv_say_the_same(scans, tmp_path):
+    out = tmp_path / "out.csv"
+    done = run_program("recognize.py", scans, "--json", "--csv", out)
+    assert done.returncode == 2 and "not a picture" in done.stderr  # notes.png
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    rows = list(csv.DictReader(out.open()))
+    assert list(lines[0]) == list(rows[0]) == ["path", "digit", "confidence", "verdict", "message", *(f"p{d}" for d in range(10))]
+    assert [line["digit"] for line in lines] == ["4", "7", None] and [row["digit"] for row in rows] == ["4", "7", ""]
+    assert sum(lines[0][f"p{d}"] for d in range(10)) == pytest.approx(1, abs=1e-4)
+    assert lines[2]["verdict"] == "unreadable" and lines[2]["p0"] is None
+
+
+def test_the_plot_is_a_picture(scans, tmp_path):
+    out = tmp_path / "sheet.png"
+    done = run_program("recognize.py", scans / "4.png", "--plot", out)
+    assert done.returncode == 0 and Image.open(out).width > 500
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["missing.png"], "There is no file or folder missing.png"),
+    (["--weights", "missing", "examples"], "No weights at missing"),
+    (["--weights", "README.md", "examples"], "README.md is damaged or is no safetensors file"),
+    (["README.md"], "not a picture"),
+    (["tests/clients"], "holds no pictures"),
+    (["examples", "--csv", "missing/out.csv"], "missing/out.csv"),
+])
+def test_what_the_user_can_mend_is_one_sentence_and_exit_code_2(arguments, words):
+    done = run_program("recognize.py", *arguments)
+    assert done.returncode == 2 and words in done.stderr and len(done.stderr.splitlines()) == 1

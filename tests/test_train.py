@@ -1,0 +1,165 @@
+"""Training: small runs end to end, the same seed twice, an interruption, and every sentence."""
+
+import csv
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest import ROOT, run_program
+
+from data import load_mnist
+from model import load_weights
+from train import RECIPES, Run, TrainConfig, augment, learning_rate
+
+SMALL = ("--channels", "8,12,16", "--epochs", "3", "--batch-size", "32", "--threads", "1")
+
+
+def train(data, out, *flags, **options):
+    return run_program("train.py", "--data-dir", data, "--out", out, *SMALL, *flags, **options)
+
+
+def test_a_dry_run_goes_through_and_writes_nothing(small_mnist, tmp_path):
+    done = train(small_mnist, tmp_path / "out", "--dry-run")
+    assert done.returncode == 0 and "nothing was written" in done.stdout and not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def trained(small_mnist, tmp_path_factory):
+    """A folder with the weights of a small run, and what the run printed."""
+    out = tmp_path_factory.mktemp("trained")
+    return out, train(small_mnist, out)
+
+
+def test_a_run_writes_weights_that_load_and_a_row_for_every_epoch(trained):
+    out, done = trained
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + 3 and rows[0].split(" | ")[1] == "train loss"
+    assert sorted(path.name for path in out.iterdir()) == ["config.json", "model.safetensors"]
+    facts = load_weights(out / "model.safetensors").facts
+    assert facts["recipe"]["epochs"] == 3 and len(facts["history"]) == 3 and facts["temperature"] > 0
+
+
+def test_new_weights_pass_their_self_test(trained):
+    from recognize import Recognizer
+    assert Recognizer.from_pretrained(trained[0]).version
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(trained, small_mnist, tmp_path):
+    train(small_mnist, tmp_path / "same")
+    train(small_mnist, tmp_path / "other", "--seed", "1")
+    first, same, other = ((folder / "model.safetensors").read_bytes()
+                          for folder in (trained[0], tmp_path / "same", tmp_path / "other"))
+    assert same == first and other != first
+
+
+def test_an_interrupted_run_resumes_to_the_same_weights(trained, small_mnist, tmp_path):
+    config = TrainConfig(data_dir=str(small_mnist), out=str(tmp_path), channels="8,12,16", epochs=3, batch_size=32, threads=1)
+    from train import CHECKPOINT, load_pictures
+    torch.set_num_threads(1)
+    pictures, validation, _ = load_pictures(config)
+    run = Run(config, pictures, validation)
+    run.train_epoch()
+    run.save(tmp_path / CHECKPOINT)  # and here the power fails
+    done = train(small_mnist, tmp_path, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "model.safetensors").read_bytes() == (trained[0] / "model.safetensors").read_bytes()
+
+
+def test_ctrl_c_leaves_the_old_weights_whole(trained, small_mnist, tmp_path):
+    (tmp_path / "model.safetensors").write_bytes((trained[0] / "model.safetensors").read_bytes())
+    process = subprocess.Popen([sys.executable, "train.py", "--data-dir", small_mnist, "--out", tmp_path, "--channels", "8,12,16",
+                                "--epochs", "1000", "--batch-size", "32", "--threads", "1"], cwd=ROOT, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    for line in process.stdout:  # until the first epoch is done
+        if line.startswith("| 1 |"):
+            break
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130 and "Stopped." in stderr and "Traceback" not in stderr
+    assert (tmp_path / "model.safetensors").read_bytes() == (trained[0] / "model.safetensors").read_bytes()
+    assert (tmp_path / "checkpoint.safetensors").exists()
+
+
+def test_a_small_network_learns_64_pictures_by_heart(small_mnist):
+    pictures = load_mnist(small_mnist, train=True)[:64]
+    config = TrainConfig(channels="8,12,16", epochs=30, batch_size=32, averaging=0.5, label_smoothing=0, rotate=0, scale=0, shear=0,
+                         shift=0, elastic=0, thickness=0, noise=0, erase=0)
+    run = Run(config, pictures, pictures)
+    while run.epoch < config.epochs:
+        last = run.train_epoch()
+    assert last["validation_accuracy"] == 1 and last["train_loss"] < 0.05
+
+
+def test_search_ranks_its_trials(small_mnist, tmp_path):
+    done = train(small_mnist, tmp_path, "--search", "3")
+    rows = list(csv.DictReader((tmp_path / "search.csv").open()))
+    accuracies = [float(row["validation_accuracy"]) for row in rows]
+    assert done.returncode == 0 and len(rows) == 3 and accuracies == sorted(accuracies, reverse=True)
+    assert {"lr", "batch_size", "epochs", "weight_decay"} <= rows[0].keys()
+
+
+def test_every_setting_is_a_flag_with_its_default_in_the_help():
+    done = run_program("train.py", "--recipe", "quick", "--help")
+    quick = RECIPES["quick"]
+    text = " ".join(done.stdout.split())
+    assert "runs/quick" in text and f"default: {quick.lr}" in text
+    assert all("--" + name.replace("_", "-") in text for name in vars(quick))
+
+
+def test_the_learning_rate_rises_and_falls_to_zero():
+    rates = [learning_rate(step, 100, 0.5) for step in range(101)]
+    assert max(rates) == rates[20] == 0.5 and rates[100] == pytest.approx(0, abs=1e-9) and rates[0] < 0.05
+
+
+def test_augmentation_keeps_shape_and_range_and_differs_from_picture_to_picture():
+    ink = torch.zeros(8, 1, 28, 28)
+    ink[:, :, 6:22, 12:16] = 1
+    changed = augment(ink, TrainConfig(), torch.Generator().manual_seed(0))
+    assert changed.shape == ink.shape and 0 <= changed.min() and changed.max() <= 1
+    assert all(not torch.equal(changed[0], other) for other in changed[1:])
+
+
+def test_without_augmentation_pictures_stay_as_they_are():
+    ink = torch.rand(4, 1, 28, 28)
+    assert torch.equal(augment(ink, RECIPES["quick"], torch.Generator()), ink)
+
+
+def test_a_rotation_turns_the_picture():
+    bar = torch.zeros(64, 1, 28, 28)
+    bar[:, :, 4:24, 13:15] = 1
+    still = dict(scale=0, shear=0, shift=0, elastic=0, thickness=0, noise=0, erase=0)
+    turned = augment(bar, TrainConfig(rotate=90, **still), torch.Generator().manual_seed(0))
+    tall = (turned[:, 0].sum(2) > 0.5).sum(1).float()
+    wide = (turned[:, 0].sum(1) > 0.5).sum(1).float()
+    assert tall.min() < 12 < wide.max() and turned.sum((1, 2, 3)).min() > 30  # some lie flat now, none lost its ink
+
+
+@pytest.mark.parametrize("flags, words", [
+    (["--epochs", "0"], "--epochs 0 is out of range"),
+    (["--lr", "nan"], "--lr nan is out of range"),
+    (["--channels", "8,12"], "is not three widths"),
+    (["--resume"], "no interrupted run"),
+    (["--strokes", "missing.npz"], "missing.npz is no stroke file"),
+    (["--extra", "tests/clients"], "tests/clients"),
+    (["--lr", "90", "--momentum", "0.99", "--averaging", "0"], "no longer a number"),
+])
+def test_what_the_user_can_mend_is_one_sentence_and_exit_code_2(small_mnist, tmp_path, flags, words):
+    done = train(small_mnist, tmp_path, *flags)
+    assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_an_unknown_flag_value_exits_with_2():
+    done = run_program("train.py", "--recipe", "huge")
+    assert done.returncode == 2 and "invalid choice: 'huge'" in done.stderr
+
+
+def test_without_data_and_network_one_sentence_says_so(tmp_path):
+    dead = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    done = run_program("train.py", "--data-dir", tmp_path / "nothing", "--dry-run", **dead)
+    assert done.returncode == 2 and "could not be fetched" in done.stderr and len(done.stderr.splitlines()) == 1

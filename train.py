@@ -1,0 +1,387 @@
+"""Learn from MNIST, and from pen strokes and folders of pictures, and write weights/.
+
+    python train.py --strokes digits.npz     the recipe of the weights in this repository
+    python train.py --recipe quick           one epoch of a small network, for trying things
+
+Every setting is a field of `TrainConfig`; its flag appears by itself.
+"""
+
+import argparse
+import base64
+import csv
+import json
+import os
+import platform
+import sys
+import time
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from data import Pictures, load_folder, load_mnist, load_strokes, render, split_mnist, split_writers
+from evaluate import fit_temperature, logits_of
+from model import WEIGHTS, WEIGHTS_FILE, DigitNet, save_weights
+from preprocess import normalise, to_tensor
+
+CHECKPOINT = "checkpoint.safetensors"  # in the output folder, while a run is under way
+HISTORY = ("epoch", "train_loss", "validation_loss", "validation_accuracy", "seconds")
+
+
+def setting(default, text: str):
+    """Return a dataclass field with the help text of its flag."""
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Every setting of a training run. Read once, stored in the weights file."""
+
+    data_dir: str = setting("data", "folder of MNIST; downloaded there where it is missing")
+    out: str = setting(str(WEIGHTS), "folder to write the weights to")
+    seed: int = setting(0, "reaches everything random")
+    epochs: int = setting(36, "passes over the training pictures")
+    batch_size: int = setting(256, "pictures a step")
+    lr: float = setting(0.4, "learning rate at the peak of the one-cycle schedule (SGD, Nesterov momentum)")
+    momentum: float = setting(0.9, "of SGD")
+    weight_decay: float = setting(1e-4, "of convolutions and head, not of batch norm")
+    label_smoothing: float = setting(0.05, "share of the target spread over all ten classes")
+    averaging: float = setting(0.998, "decay a step of the moving average of the weights; the average is what is written")
+    channels: str = setting("32,64,128", "widths of the network: stem, middle, last")
+    strokes: str = setting("", "stroke file to learn from beside MNIST (.npz); a fifth of its writers is held back")
+    renders: int = setting(4, "drawings made of every stroke sample, each with a pen of its own")
+    extra: str = setting("", "folder of further pictures, one sub-folder per class")
+    rotate: float = setting(14.0, "largest rotation, degrees")
+    scale: float = setting(0.14, "largest change of width and of height, as a share")
+    shear: float = setting(0.22, "largest slant, pixels across per pixel down")
+    shift: float = setting(1.6, "largest shift, pixels")
+    elastic: float = setting(0.9, "standard deviation of the elastic distortion, pixels (Simard et al. 2003)")
+    thickness: float = setting(0.5, "share of pictures whose strokes are made thicker or thinner")
+    noise: float = setting(0.1, "largest standard deviation of noise on the ink, of 1")
+    erase: float = setting(0.1, "share of pictures from which a small square is erased")
+    threads: int = setting(0, "threads of torch; 0 takes one per core")
+
+
+RECIPES = {
+    "full": TrainConfig(),
+    "quick": TrainConfig(out="runs/quick", epochs=1, batch_size=128, lr=0.3, channels="16,32,64", averaging=0.98, rotate=0.0,
+                         scale=0.0, shear=0.0, shift=0.0, elastic=0.0, thickness=0.0, noise=0.0, erase=0.0),
+}
+
+
+# --- learning -----------------------------------------------------------------------------------------------------------
+
+def augment(ink: torch.Tensor, config: TrainConfig, random: torch.Generator) -> torch.Tensor:
+    """Return pictures (B, 1, 28, 28), ink from 0 to 1, each rotated, scaled, slanted, shifted, bent, made thicker or thinner,
+    noised and erased by its own dice."""
+    count, side, device = len(ink), ink.shape[-1], ink.device
+
+    def dice(*shape: int) -> torch.Tensor:
+        return torch.rand(shape, generator=random, device=device) * 2 - 1  # from -1 to 1
+
+    if config.rotate or config.scale or config.shear or config.shift or config.elastic:
+        angle = dice(count) * config.rotate * torch.pi / 180
+        wide, high = 1 + dice(count) * config.scale, 1 + dice(count) * config.scale
+        slant = dice(count) * config.shear
+        cos, sin = angle.cos(), angle.sin()
+        shift = dice(count, 2) * config.shift * 2 / side
+        rows = [torch.stack([cos / wide, -sin + slant, shift[:, 0]], 1), torch.stack([sin, cos / high, shift[:, 1]], 1)]
+        grid = F.affine_grid(torch.stack(rows, 1), list(ink.shape), align_corners=False)  # (B, 28, 28, 2)
+        if config.elastic:
+            waves = torch.randn((count, 2, 5, 5), generator=random, device=device) * config.elastic * 2 / side
+            bend = F.interpolate(waves, size=(side, side), mode="bicubic", align_corners=True)  # (B, 2, 28, 28)
+            grid = grid + bend.permute(0, 2, 3, 1)
+        ink = F.grid_sample(ink, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    if config.thickness:
+        amount = dice(count, 1, 1, 1)
+        chosen = torch.rand((count, 1, 1, 1), generator=random, device=device) < config.thickness
+        thicker, thinner = F.max_pool2d(ink, 3, 1, 1), -F.max_pool2d(-ink, 3, 1, 1)
+        changed = torch.where(amount > 0, ink + amount * 0.8 * (thicker - ink), ink - amount * 0.5 * (thinner - ink))
+        ink = torch.where(chosen, changed, ink)
+    if config.noise:
+        strength = (dice(count, 1, 1, 1) * config.noise).clamp_min(0)  # half of the pictures stay clean
+        ink = (ink + strength * torch.randn(ink.shape, generator=random, device=device)).clamp(0, 1)
+    if config.erase:
+        place = torch.randint(0, side, (2, count, 1), generator=random, device=device)
+        reach = torch.randint(1, 4, (count, 1), generator=random, device=device)
+        reach = torch.where(torch.rand((count, 1), generator=random, device=device) < config.erase, reach, 0)
+        line = torch.arange(side, device=device)
+        hit = (line - place).abs() < reach  # (2, B, 28)
+        ink = ink.masked_fill((hit[0][:, :, None] & hit[1][:, None, :])[:, None], 0.0)
+    return ink
+
+
+def learning_rate(step: int, steps: int, peak: float) -> float:
+    """Return the one-cycle rate (Smith and Topin 2018): a rise over the first fifth of the steps, then a cosine to zero."""
+    rise = 0.2 * steps
+    if step < rise:
+        return peak * (0.04 + 0.96 * step / rise)
+    return peak * 0.5 * (1 + float(np.cos(np.pi * (step - rise) / (steps - rise))))
+
+
+class Run:
+    """A training run under way: network, moving average, optimiser, position and history; can be saved and resumed."""
+
+    def __init__(self, config: TrainConfig, pictures: Pictures, validation: Pictures):
+        torch.manual_seed(config.seed)
+        self.config, self.validation = config, validation
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.low_precision = self.device.type == "cuda" or torch.cpu.get_capabilities().get("avx512_bf16", False)
+        self.net = DigitNet(channels=[int(width) for width in config.channels.split(",")])
+        self.net = self.net.to(self.device, memory_format=torch.channels_last)
+        self.average = AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(config.averaging), use_buffers=True)
+        plain = [p for p in self.net.parameters() if p.ndim == 1]
+        weights = [p for p in self.net.parameters() if p.ndim > 1]
+        self.optimiser = torch.optim.SGD(
+            [{"params": weights, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            lr=config.lr, momentum=config.momentum, nesterov=True)
+        self.ink = pictures.seen.to(self.device).unsqueeze(1)  # (N, 1, 28, 28) uint8
+        self.labels = pictures.labels.to(self.device)
+        self.epoch, self.step, self.history = 0, 0, []
+        self.steps_an_epoch = max(1, len(pictures) // config.batch_size)
+
+    def train_step(self, rows: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+        """Learn from the pictures of these rows; return the loss, before the step, as a tensor without dimensions."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.step, self.config.epochs * self.steps_an_epoch, self.config.lr)
+        images = normalise(augment(self.ink[rows].float() / 255, self.config, random))
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.low_precision):
+            logits = self.net(images)  # (B, 10)
+        loss = F.cross_entropy(logits.float(), self.labels[rows], label_smoothing=self.config.label_smoothing)
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        self.average.update_parameters(self.net)
+        self.step += 1
+        return loss.detach()
+
+    def train_epoch(self, steps: int | None = None) -> dict:
+        """Go once over the pictures (or `steps` batches of them), measure on validation; return the row of the history."""
+        started = time.perf_counter()
+        self.net.train()
+        random = torch.Generator(self.device).manual_seed(self.config.seed * 100_003 + self.epoch)
+        order = torch.randperm(len(self.labels), generator=random, device=self.device)
+        steps = steps or self.steps_an_epoch
+        total = torch.zeros((), device=self.device)
+        for batch in tqdm(range(steps), desc=f"epoch {self.epoch + 1}/{self.config.epochs}", leave=False, disable=None):
+            rows = order[batch * self.config.batch_size:(batch + 1) * self.config.batch_size]
+            total += self.train_step(rows, random)
+        self.epoch += 1
+        logits = logits_of(self.average.module, self.validation.seen)
+        row = (self.epoch, total.item() / steps, F.cross_entropy(logits, self.validation.labels).item(),
+               (logits.argmax(1) == self.validation.labels).float().mean().item(), time.perf_counter() - started)
+        if not np.isfinite(row[1:3]).all():
+            raise ValueError("The loss is no longer a number. Lower --lr and run again; the old weights are untouched.")
+        self.history.append(dict(zip(HISTORY, row, strict=True)))
+        return self.history[-1]
+
+    def save(self, path: Path) -> None:
+        """Write the whole state as tensors with a JSON header, by one rename; nothing is pickled."""
+        tensors = {f"net.{name}": value for name, value in self.net.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        for number, state in self.optimiser.state_dict()["state"].items():
+            tensors[f"momentum.{number}"] = state["momentum_buffer"]
+        header = {"config": asdict(self.config), "epoch": self.epoch, "step": self.step, "history": self.history}
+        save_file({name: value.contiguous() for name, value in tensors.items()}, path, metadata={"run": json.dumps(header)})
+
+    def resume(self, path: Path) -> None:
+        """Go on from a saved state. Raises ValueError with a sentence where there is none or where its settings differ."""
+        if not path.exists():
+            raise ValueError(f"There is no interrupted run in {path.parent}. Start one without --resume.")
+        try:
+            with safe_open(path, framework="pt", device=str(self.device)) as file:
+                header = json.loads(file.metadata()["run"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is damaged. Delete it and start again without --resume.") from error
+        ours, theirs = asdict(self.config), header["config"]
+        changed = sorted(name for name in ours if ours[name] != theirs.get(name) and name not in ("out", "data_dir"))
+        if changed:
+            raise ValueError(f"The interrupted run had another --{changed[0].replace('_', '-')} "
+                             f"({theirs.get(changed[0])}). Give the same settings, or start again without --resume.")
+
+        def part(prefix: str) -> dict:
+            return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+        self.net.load_state_dict(part("net."))
+        self.average.load_state_dict(part("average."))
+        state = self.optimiser.state_dict()
+        state["state"] = {int(number): {"momentum_buffer": value} for number, value in part("momentum.").items()}
+        self.optimiser.load_state_dict(state)
+        self.epoch, self.step, self.history = header["epoch"], header["step"], header["history"]
+
+    def finished(self, sources: dict) -> DigitNet:
+        """Return the averaged network with its temperature, and with all that is to be known of it in `facts`."""
+        net = self.average.module.cpu().eval()
+        net.temperature = fit_temperature(logits_of(net, self.validation.seen), self.validation.labels)
+        first = self.validation.seen[0].numpy()
+        recipe = {name: value for name, value in asdict(self.config).items() if name not in ("out", "data_dir")}
+        recipe |= {name: Path(recipe[name]).name for name in ("strokes", "extra")}  # where they lay says nothing elsewhere
+        net.facts = {
+            "recipe": recipe,
+            "seed": self.config.seed,
+            "pictures": sources,
+            "history": [{name: value for name, value in row.items() if name != "seconds"} for row in self.history],
+            "validation_accuracy": self.history[-1]["validation_accuracy"],
+            "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
+            "self_test": {"seen": base64.b64encode(first.tobytes()).decode(),
+                          "probabilities": net.probabilities(to_tensor(first[None]))[0].tolist()},
+        }
+        return net
+
+
+# --- a whole run --------------------------------------------------------------------------------------------------------
+
+def load_pictures(config: TrainConfig) -> tuple[Pictures, Pictures, dict]:
+    """Return training pictures, validation pictures (MNIST's and the unseen writers'), and how many came from where."""
+    pictures, validation = split_mnist(load_mnist(config.data_dir, train=True))
+    sources = {"mnist": len(pictures), "mnist_validation": len(validation)}
+    if config.strokes:
+        seen_writers, unseen_writers = split_writers(load_strokes(config.strokes))
+        drawings, held = render(seen_writers, config.renders, config.seed), render(unseen_writers, 1, 0)
+        sources |= {"strokes": len(drawings), "strokes_validation": len(held)}
+        pictures, validation = pictures + drawings, validation + held
+    if config.extra:
+        more = load_folder(config.extra)
+        sources["extra"] = len(more)
+        pictures = pictures + more
+    return pictures, validation, sources
+
+
+def print_row(row: dict) -> None:
+    """Print one epoch as a row of the table."""
+    if row["epoch"] == 1:
+        print("| " + " | ".join(name.replace("_", " ") for name in HISTORY) + " |")
+        print("|" + " --- |" * len(HISTORY))
+    print(f"| {row['epoch']} | {row['train_loss']:.4f} | {row['validation_loss']:.4f} | "
+          f"{100 * row['validation_accuracy']:.2f} % | {row['seconds']:.1f} |", flush=True)
+
+
+def train_and_save(config: TrainConfig, resume: bool = False) -> DigitNet:
+    """Train by a configuration, write its folder (model.safetensors, config.json), return the network."""
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    pictures, validation, sources = load_pictures(config)
+    run = Run(config, pictures, validation)
+    if resume:
+        run.resume(out / CHECKPOINT)
+    parameters = sum(p.numel() for p in run.net.parameters())
+    print(f"seed {config.seed}, {parameters:,} parameters, on {run.device.type} with {torch.get_num_threads()} threads; "
+          + ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in sources.items()))
+    while run.epoch < config.epochs:
+        print_row(run.train_epoch())
+        run.save(out / CHECKPOINT)
+    net = run.finished(sources)
+    save_weights(net, out / WEIGHTS_FILE)
+    (out / "config.json").write_text(json.dumps({"channels": net.channels}, indent=2) + "\n")
+    (out / CHECKPOINT).unlink()
+    print(f"wrote {out / WEIGHTS_FILE}: {100 * net.facts['validation_accuracy']:.2f} % on {len(validation):,} validation "
+          f"pictures, temperature {net.temperature:.3f}, in {time.perf_counter() - started:.0f} s")
+    return net
+
+
+def dry_run(config: TrainConfig) -> None:
+    """Learn from three batches and measure, end to end, writing nothing."""
+    pictures, validation, sources = load_pictures(replace(config, renders=1))
+    run = Run(replace(config, epochs=1), pictures, validation[:512])
+    print_row(run.train_epoch(steps=min(3, run.steps_an_epoch)))
+    run.finished(sources)
+    print("The dry run went through; nothing was written.")
+
+
+def search(config: TrainConfig, trials: int) -> None:
+    """Try random settings on the validation split; print them ranked and write search.csv into the output folder."""
+    random = np.random.default_rng(config.seed)
+    pictures, validation, _ = load_pictures(config)
+    rows = []
+    for trial in range(1, trials + 1):
+        tried = replace(config, lr=float(f"{10 ** random.uniform(-1.3, 0):.3g}"), batch_size=int(random.choice([64, 128, 256])),
+                        epochs=int(random.integers(1, config.epochs + 1)),
+                        weight_decay=float(f"{10 ** random.uniform(-5, -3):.3g}"))
+        run = Run(tried, pictures, validation)
+        while run.epoch < tried.epochs:
+            last = run.train_epoch()
+        rows.append({"validation_accuracy": last["validation_accuracy"], "validation_loss": last["validation_loss"],
+                     "lr": tried.lr, "batch_size": tried.batch_size, "epochs": tried.epochs,
+                     "weight_decay": tried.weight_decay, "seconds": sum(row["seconds"] for row in run.history)})
+        print(f"trial {trial}/{trials}: {100 * last['validation_accuracy']:.2f} %", flush=True)
+    rows.sort(key=lambda row: (-row["validation_accuracy"], row["validation_loss"]))
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / "search.csv", "w", newline="") as file:
+        table = csv.DictWriter(file, rows[0].keys())
+        table.writeheader()
+        table.writerows(rows)
+    print("| rank | " + " | ".join(name.replace("_", " ") for name in rows[0]) + " |")
+    print("|" + " --- |" * (len(rows[0]) + 1))
+    for rank, row in enumerate(rows, 1):
+        print(f"| {rank} | " + " | ".join(f"{value:.4g}" for value in row.values()) + " |")
+    print(f"wrote {out / 'search.csv'}; seed {config.seed}, {len(validation):,} validation pictures")
+
+
+# --- the command line ---------------------------------------------------------------------------------------------------
+
+def check_settings(config: TrainConfig) -> None:
+    """Raise ValueError with a sentence for a setting that cannot work."""
+    widths = config.channels.split(",")
+    if len(widths) != 3 or not all(width.strip().isdigit() and int(width) > 0 for width in widths):
+        raise ValueError(f"--channels {config.channels} is not three widths. Write them like 32,64,128.")
+    rules = [("epochs", 1, 10_000), ("batch_size", 2, 60_000), ("lr", 1e-8, 100), ("momentum", 0, 0.999),
+             ("weight_decay", 0, 1), ("label_smoothing", 0, 0.9), ("averaging", 0, 0.99999), ("renders", 1, 100),
+             ("rotate", 0, 180), ("scale", 0, 0.9), ("shear", 0, 2), ("shift", 0, 14), ("elastic", 0, 10),
+             ("thickness", 0, 1), ("noise", 0, 1), ("erase", 0, 1), ("threads", 0, 1024), ("seed", 0, 2**31)]
+    for name, low, high in rules:
+        if not low <= getattr(config, name) <= high:
+            raise ValueError(f"--{name.replace('_', '-')} {getattr(config, name)} is out of range. Give a number from {low} "
+                             f"to {high}.")
+
+
+def parse(arguments: list[str] | None = None) -> tuple[TrainConfig, argparse.Namespace]:
+    """Return the configuration and the other flags of a command line; the recipe gives the defaults."""
+    first = argparse.ArgumentParser(add_help=False)
+    first.add_argument("--recipe", choices=RECIPES, default="full")
+    recipe = RECIPES[first.parse_known_args(arguments)[0].recipe]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], parents=[first], allow_abbrev=False,
+                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--resume", action="store_true", help="go on with the interrupted run in --out")
+    parser.add_argument("--dry-run", action="store_true", help="a few batches end to end; writes nothing")
+    parser.add_argument("--search", type=int, metavar="N", default=0, help="try N random settings on the validation split")
+    for each in fields(TrainConfig):
+        parser.add_argument("--" + each.name.replace("_", "-"), type=each.type, default=getattr(recipe, each.name),
+                            help=each.metadata["help"])
+    flags = parser.parse_args(arguments)
+    return TrainConfig(**{each.name: getattr(flags, each.name) for each in fields(TrainConfig)}), flags
+
+
+def main() -> int:
+    """Run the command line; return its exit code."""
+    config, flags = parse()
+    try:
+        check_settings(config)
+        torch.set_num_threads(config.threads or os.cpu_count() or 1)
+        if flags.dry_run:
+            dry_run(config)
+        elif flags.search:
+            search(config, flags.search)
+        else:
+            train_and_save(config, flags.resume)
+    except KeyboardInterrupt:
+        print(f"\nStopped. The weights in {config.out} are as they were; --resume goes on after the last whole epoch.",
+              file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
