@@ -1,23 +1,23 @@
-# make app | test | train | evaluate | bench | check
+# make app | test | train | evaluate | bench | check; ARGS are passed on: make train ARGS="--recipe quick"
 PYTHON ?= python3
 VENV := .venv
 BIN := $(if $(filter Windows_NT,$(OS)),$(VENV)/Scripts,$(VENV)/bin)
 export GRADIO_ANALYTICS_ENABLED := False
 
 app: $(VENV)/.app
-	$(BIN)/python app.py
+	$(BIN)/python app.py $(ARGS)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(ARGS)
 
 train: $(VENV)/.app
-	$(BIN)/python train.py
+	$(BIN)/python train.py $(ARGS)
 
 evaluate: $(VENV)/.app
-	$(BIN)/python evaluate.py
+	$(BIN)/python evaluate.py $(ARGS)
 
 bench: $(VENV)/.app
-	$(BIN)/python bench/serving.py
+	$(BIN)/python bench/serving.py $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

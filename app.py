@@ -13,10 +13,12 @@ from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported: nothing is sent anywhere
 
+import cv2
 import gradio as gr
+import torch
 
-from decode import open_picture
-from recognize import DIGITS, Recognizer
+from decode import PictureError, open_picture
+from recognize import DIGITS, ODD, Recognizer, add_max_error
 
 EXAMPLES = Path(__file__).parent / "examples"
 PAD = 280  # pixels; the side of the sketch pad
@@ -42,11 +44,17 @@ ARM_THE_BRUSH = """() => {
   arm();
 }"""
 
+# On a phone the examples lie far below the answer.
+SHOW_THE_ANSWER = "() => { document.querySelector('#answer').scrollIntoView({ behavior: 'smooth', block: 'nearest' }); }"
+
 STYLE = """
 .gradio-container { max-width: 860px !important; margin: 0 auto !important; }
 #title { margin-bottom: 0 !important; }
+#pad .image-container > div { display: flex; justify-content: center; }  /* else the sheet lies under the tools */
+#answer { min-height: 468px; }  /* the height of ten bars: nothing jumps when they come and go */
+.gallery-item img { background: repeating-conic-gradient(#ddd 0 25%, #aaa 0 50%) 0 / 14px 14px; }  /* seen where transparent */
 #pad button[aria-label="Color"], #pad button[aria-label="Pan"], #pad button[aria-label="Zoom"],
-#pad button[aria-label="Zoom in"], #pad button[aria-label="Zoom out"], #pad .zoom-controls { display: none !important; }
+#pad button[aria-label="Zoom in"], #pad button[aria-label="Zoom out"], #pad .zoom-number { display: none !important; }
 """
 
 served: Recognizer | None = None  # loaded once, by main or at the first call
@@ -76,12 +84,8 @@ def predict(image):
     return dict(zip(DIGITS, reading.probabilities.tolist(), strict=True))
 
 
-def decode_upload(payload):
-    """Return the picture of an upload, or of a data URL, as a PIL picture; None for none.
-
-    It stands in for the decoding of gr.Image, which knows no bounds and whose errors reach nobody. (A subclass would make
-    Gradio write an app.pyi beside this file.)
-    """
+def decode_upload(component: gr.Image, payload):
+    """Return the picture of an upload, or of a data URL, as a PIL picture; None for none. Raises gr.Error with a sentence."""
     if payload is None:
         return None
     picture = payload.path or ""
@@ -92,8 +96,15 @@ def decode_upload(payload):
             raise refusal("This data URL is not in base64. Send data:image/png;base64,...") from error
     try:
         return open_picture(picture)
-    except ValueError as error:
+    except PictureError as error:
         raise refusal(str(error)) from error
+    except Exception as error:
+        raise refusal(ODD) from error
+
+
+# gr.Image decodes without bounds, and its errors reach nobody. It is replaced in the class, since Gradio makes the component
+# anew whenever one of its properties changes; a subclass of it would make Gradio write an app.pyi beside this file.
+gr.Image.preprocess = decode_upload
 
 
 def refusal(sentence: str) -> gr.Error:
@@ -117,7 +128,6 @@ def build() -> gr.Blocks:
                     with gr.Tab("Upload", id="upload") as upload_tab:
                         upload = gr.Image(type="pil", image_mode=None, sources=["upload", "clipboard", "webcam"],
                                           label="Picture of a digit", height=340, elem_id="upload")
-                        upload.preprocess = decode_upload
             with gr.Column(min_width=320):
                 label = gr.Label(num_top_classes=10, label="Probabilities", elem_id="answer")
         sketch.change(predict, sketch, label, api_name="predict_sketch", trigger_mode="always_last", **quiet)
@@ -126,6 +136,7 @@ def build() -> gr.Blocks:
         examples = gr.Examples(sorted(map(str, EXAMPLES.glob("[0-9]_*"))), inputs=upload, label="Examples", examples_per_page=30,
                                api_visibility="private")
         examples.dataset.click(lambda: gr.Tabs(selected="upload"), None, tabs, **quiet)
+        examples.dataset.click(None, js=SHOW_THE_ANSWER, api_visibility="private")
         # the answer beside the tabs is always that of the tab in front
         draw_tab.select(predict, sketch, label, **quiet)
         upload_tab.select(predict, upload, label, **quiet)
@@ -141,6 +152,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=os.environ.get("GRADIO_SERVER_PORT", "7860"),
                         help="port to listen on (default: %(default)s)")
     parser.add_argument("--weights", help="folder, .safetensors file, or hub id ORG/NAME[@REVISION] (default: weights/)")
+    add_max_error(parser)
     return parser.parse_args(arguments)
 
 
@@ -149,7 +161,9 @@ def main() -> int:
     global served
     flags = parse()
     try:
-        served = Recognizer.from_pretrained(flags.weights)
+        served = Recognizer.from_pretrained(flags.weights, flags.max_error)
+        torch.set_num_threads(1)  # one picture is too little to share: more threads only wait for each other
+        cv2.setNumThreads(1)
         _, address, _ = build().launch(
             server_name=flags.host, server_port=flags.port, share=False, quiet=True, prevent_thread_lock=True, show_error=False,
             ssr_mode=False, max_file_size=MAX_FILE, enable_monitoring=False, run_history=False, footer_links=["api"],

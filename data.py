@@ -1,6 +1,7 @@
 """What we learn and measure from: MNIST, folders of pictures by class, and pen strokes drawn on paper."""
 
 import gzip
+import hashlib
 import os
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,14 +15,16 @@ from torchvision import datasets
 from preprocess import see
 
 VALIDATION = 5_000  # pictures; the last of MNIST's 60,000, written by people who wrote none of those before them
-VALIDATION_WRITERS = 0.2  # share of the writers of a stroke file that are never learned from
+VALIDATION_WRITERS = 0.2  # share of the writers of stroke files that are never learned from
+NO_DIGIT = -1  # the label of what is no digit: letters, signs, scribbles
+LOOK_ALIKES = frozenset("OoIliZzSsqgbB/|")  # letters and signs that are digits in shape; neither learned from nor measured
 PAD = 280  # pixels; the side of the page's sketch pad, on which strokes are drawn
 MNIST_FILES = {True: "train", False: "t10k"}
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures at the junction and what they show: `seen` (N, 28, 28) uint8, `labels` (N,) int64 from 0 to 9."""
+    """Pictures at the junction and what they show: `seen` (N, 28, 28) uint8, `labels` (N,) int64, 0 to 9 or NO_DIGIT."""
 
     seen: torch.Tensor
     labels: torch.Tensor
@@ -112,32 +115,34 @@ class Strokes:
         return len(self.samples)
 
     def __getitem__(self, rows) -> "Strokes":
-        rows = np.flatnonzero(rows) if np.asarray(rows).dtype == bool else rows
+        rows = np.arange(len(self))[rows]
         return Strokes([self.samples[row] for row in rows], self.labels[rows], self.writers[rows])
 
 
-def load_strokes(path: str | Path) -> Strokes:
-    """Return the samples of a stroke file (.npz with points, stroke_start, sample_start, label, writer; nothing pickled).
+def load_strokes(paths: str | Path) -> Strokes:
+    """Return the samples of stroke files (.npz with points, stroke_start, sample_start, label, writer; nothing pickled).
 
-    Raises ValueError with a sentence for a file that is missing or laid out in another way.
+    Several files are named with commas between them. Raises ValueError with a sentence for a file that is missing or laid out
+    in another way.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            points, stroke_start, sample_start = (file[key] for key in ("points", "stroke_start", "sample_start"))
-            labels, writers = file["label"], file["writer"]
-    except Exception as error:  # numpy, zipfile and the missing keys each raise their own
-        raise ValueError(f"{path} is no stroke file. Name an .npz with points, stroke_start, sample_start, label and "
-                         "writer.") from error
-    strokes = [points[start:stop] for start, stop in pairwise(stroke_start)]
-    samples = [strokes[start:stop] for start, stop in pairwise(sample_start)]
-    return Strokes(samples, labels, writers)
+    samples, labels, writers = [], [], []
+    for path in str(paths).split(","):
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                points, stroke_start, sample_start = (file[key] for key in ("points", "stroke_start", "sample_start"))
+                labels.append(file["label"])
+                writers.append(file["writer"])
+        except Exception as error:  # numpy, zipfile and the missing keys each raise their own
+            raise ValueError(f"{path} is no stroke file. Name an .npz with points, stroke_start, sample_start, label and "
+                             "writer.") from error
+        strokes = [points[start:stop] for start, stop in pairwise(stroke_start)]
+        samples += [strokes[start:stop] for start, stop in pairwise(sample_start)]
+    return Strokes(samples, np.concatenate(labels), np.concatenate(writers))
 
 
 def split_writers(strokes: Strokes) -> tuple[Strokes, Strokes]:
-    """Return (training, validation) strokes that share no writer; the same split whatever the seed."""
-    writers = np.unique(strokes.writers)
-    held = np.random.default_rng(0).permutation(writers)[:max(1, round(VALIDATION_WRITERS * len(writers)))]
-    unseen = np.isin(strokes.writers, held)
+    """Return (training, validation) strokes that share no writer. A writer's name alone decides, whichever files are named."""
+    unseen = np.array([hashlib.md5(writer.encode()).digest()[0] < 256 * VALIDATION_WRITERS for writer in strokes.writers])
     return strokes[~unseen], strokes[unseen]
 
 
@@ -161,15 +166,88 @@ def draw(sample: list[np.ndarray], width: float, size: float, at: tuple[float, f
     return paper
 
 
+def restyle(sample: list[np.ndarray], label: str, style: str) -> list[np.ndarray]:
+    """Return a sample with a stroke added that some hands write: a "hooked" or "footed" 1, a "crossed" 7, a "slashed" 0.
+
+    A sample of another digit comes back as it is.
+    """
+    points = np.concatenate(sample)
+    low, high = points.min(axis=0), points.max(axis=0)
+    size, middle = float((high - low).max()), (low + high) / 2
+    if (label, style) == ("0", "slashed"):
+        extra = np.array([[high[0], low[1]], [low[0], high[1]]])
+    elif (label, style) == ("7", "crossed"):
+        stem = points[np.abs(points[:, 1] - middle[1]).argmin()]  # where the bar crosses, half way down
+        extra = stem + np.array([[-0.22, 0.02], [0.22, -0.02]]) * size
+    elif (label, style) == ("1", "hooked"):
+        top = points[points[:, 1].argmin()]
+        extra = np.array([top + np.array([-0.28, 0.24]) * size, top])
+    elif (label, style) == ("1", "footed"):
+        foot = points[points[:, 1].argmax()]
+        extra = foot + np.array([[-0.25, 0.0], [0.25, 0.0]]) * size
+    else:
+        return sample
+    return [*sample, extra.astype(np.float32)]
+
+
+def shake(sample: list[np.ndarray], random: np.random.Generator, tremor: float) -> list[np.ndarray]:
+    """Return a sample turned, stretched and slanted a little, its strokes trembling by up to `tremor` of its size."""
+    points = np.concatenate(sample)
+    size = max(float(np.ptp(points, axis=0).max()), 1e-6)
+    turn, slant = random.normal(0, 0.08), random.normal(0, 0.1)
+    matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ [[1, slant], [0, 1]]
+    matrix = matrix @ np.diag(np.exp(random.normal(0, 0.12, 2)))
+    amount = tremor * size * random.random()
+    shaken = []
+    for stroke in sample:
+        noise = random.normal(0, 1, stroke.shape)
+        noise = cv2.blur(noise, (1, 5)) if len(noise) > 1 else noise  # a hand trembles slower than a pen is sampled
+        shaken.append(((stroke + amount * noise) @ matrix.T).astype(np.float32))
+    return shaken
+
+
+def scribble(random: np.random.Generator) -> list[np.ndarray]:
+    """Return strokes that are no digit: one to four wandering lines, in all longer than any digit is and not all along one
+    direction, which could be a 1."""
+    while True:
+        strokes = []
+        for _ in range(random.integers(1, 5)):
+            bends = random.normal(0, 0.3, random.integers(20, 140)) + random.normal(0, 0.1)
+            heading = bends.cumsum() + random.uniform(0, 2 * np.pi)
+            line = np.stack([np.cos(heading), np.sin(heading)], axis=1).cumsum(axis=0)
+            strokes.append((line + random.normal(0, 12, 2)).astype(np.float32))
+        extent = np.ptp(np.concatenate(strokes), axis=0)
+        if sum(map(len, strokes)) > 4 * extent.max() and extent.min() > 0.45 * extent.max():
+            return strokes
+
+
 def render(strokes: Strokes, times: int, seed: int) -> Pictures:
-    """Return `times` drawings of every sample, each with a pen and a size of its own, after the road of `preprocess.see`."""
+    """Return drawings of every sample after the road of `preprocess.see`, each with a pen, a size and a hand of its own.
+
+    A digit is drawn `times` times, from the second time on shaken and, now and then, restyled. What is no digit is drawn once,
+    with the label NO_DIGIT; what may be one (LOOK_ALIKES) is left out.
+    """
     random = np.random.default_rng(seed)
     seen, labels = [], []
     for sample, label in zip(strokes.samples, strokes.labels, strict=True):
-        for _ in range(times):
+        if label in LOOK_ALIKES:
+            continue
+        for time in range(times if label.isdigit() else 1):
+            hand = sample
+            if time:
+                if random.random() < 0.2:
+                    hand = restyle(hand, label, str(random.choice(["slashed", "crossed", "hooked", "footed"])))
+                hand = shake(hand, random, 0.02)
             size = random.uniform(0.3, 0.9)
-            picture = see(draw(sample, width=size * PAD * random.uniform(0.03, 0.16), size=size))
+            picture = see(draw(hand, width=size * PAD * random.uniform(0.03, 0.16), size=size))
             if picture is not None:
                 seen.append(picture)
-                labels.append(int(label))
+                labels.append(int(label) if label.isdigit() else NO_DIGIT)
     return Pictures(torch.from_numpy(np.stack(seen)), torch.tensor(labels))
+
+
+def render_scribbles(count: int, seed: int) -> Pictures:
+    """Return `count` scribbles after the road of `preprocess.see`, with the label NO_DIGIT."""
+    random = np.random.default_rng(seed)
+    scribbles = Strokes([scribble(random) for _ in range(count)], np.array(["scribble"] * count), np.array([""] * count))
+    return render(scribbles, 1, seed)

@@ -14,16 +14,20 @@ MAX_PIXELS = 40_000_000  # pixels; a 40-megapixel photograph is the largest that
 KEPT_SIDE = 1024  # pixels; larger pictures are reduced at once: a digit on 3 % of the side still has 30 pixels
 
 
+class PictureError(ValueError):
+    """What people sent is no picture that can be read; the text is a sentence for them."""
+
+
 def open_picture(file: str | Path | bytes) -> Image.Image:
     """Return the decoded picture, first frame, of a file or of its bytes; a large JPEG is made smaller while it is decoded.
 
-    Raises ValueError with a sentence for a file that is missing, empty, too large, or no picture.
+    Raises PictureError with a sentence for a file that is missing, empty, too large, or no picture.
     """
     kinds = ", ".join(FORMATS[:-1]) + " or " + FORMATS[-1]
     if not isinstance(file, bytes) and not Path(file).is_file():
-        raise ValueError("There is no such file. Check the name and the folder.")
+        raise PictureError("There is no such file. Check the name and the folder.")
     if (len(file) if isinstance(file, bytes) else Path(file).stat().st_size) == 0:
-        raise ValueError("This file is empty. Save the picture again and send that file.")
+        raise PictureError("This file is empty. Save the picture again and send that file.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's warnings speak to programmers; the limit below is ours
@@ -34,15 +38,15 @@ def open_picture(file: str | Path | bytes) -> Image.Image:
                     return image.copy()
                 size = f"{image.width} x {image.height}"
     except (Exception, Image.DecompressionBombError) as error:  # Pillow's decoders raise nearly anything
-        raise ValueError(f"This file is not a picture that can be read. Send a {kinds}.") from error
-    raise ValueError(f"This picture has {size} pixels, more than {MAX_PIXELS // 1_000_000} million. Make it smaller and send "
+        raise PictureError(f"This file is not a picture that can be read. Send a {kinds}.") from error
+    raise PictureError(f"This picture has {size} pixels, more than {MAX_PIXELS // 1_000_000} million. Make it smaller and send "
                      "it again.")
 
 
 def to_pixels(image) -> np.ndarray:
     """Return any picture as (H, W), (H, W, 3) or (H, W, 4) uint8, upright, not transposed, full range 0 to 255.
 
-    16-bit and float values are scaled, not cut. Raises ValueError with a sentence.
+    16-bit and float values are scaled, not cut. Raises PictureError with a sentence.
     """
     if isinstance(image, dict):
         image = flatten_sketch(image)
@@ -54,16 +58,16 @@ def to_pixels(image) -> np.ndarray:
         image = image.detach().cpu().numpy()
     if isinstance(image, np.ndarray):
         return shrink(full_range(channels_last(image)), KEPT_SIDE)
-    raise ValueError("This is no picture. Give a PIL picture, a numpy array, or the path of a picture file.")
+    raise PictureError("This is no picture. Give a PIL picture, a numpy array, or the path of a picture file.")
 
 
 def flatten_sketch(sketch: dict):
     """Return the picture of a Sketchpad value {"background", "layers", "composite"}: what the person sees.
 
-    An untouched pad is a blank sheet. Raises ValueError for a dictionary that is no Sketchpad value.
+    An untouched pad is a blank sheet. Raises PictureError for a dictionary that is no Sketchpad value.
     """
     if not sketch.keys() & {"background", "layers", "composite"}:
-        raise ValueError("This is no sketch. Give a dictionary with background, layers and composite.")
+        raise PictureError("This is no sketch. Give a dictionary with background, layers and composite.")
     if sketch.get("composite") is not None:
         return sketch["composite"]
     sheets = [sheet for sheet in (sketch.get("background"), *(sketch.get("layers") or [])) if sheet is not None]
@@ -79,7 +83,7 @@ def flatten_sketch(sketch: dict):
 def pil_to_array(image: Image.Image) -> np.ndarray:
     """Return a PIL picture of any mode as uint8 (H, W), (H, W, 3) or (H, W, 4), turned upright by its EXIF orientation."""
     if image.width * image.height == 0:
-        raise ValueError("The picture has no pixels. Send another one.")
+        raise PictureError("The picture has no pixels. Send another one.")
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):
         return full_range(np.asarray(image))
@@ -91,9 +95,9 @@ def pil_to_array(image: Image.Image) -> np.ndarray:
 
 
 def channels_last(array: np.ndarray) -> np.ndarray:
-    """Return (H, W), (H, W, 3) or (H, W, 4) for an array of any of the usual layouts. Raises ValueError for others."""
+    """Return (H, W), (H, W, 3) or (H, W, 4) for an array of any of the usual layouts. Raises PictureError for others."""
     if array.size == 0:
-        raise ValueError("The picture has no pixels. Send another one.")
+        raise PictureError("The picture has no pixels. Send another one.")
     if array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4) and array.shape[0] in (1, 3, 4):
         array = np.moveaxis(array, 0, 2)  # (C, H, W), the layout of torch
     if array.ndim == 3 and array.shape[2] == 1:
@@ -103,23 +107,23 @@ def channels_last(array: np.ndarray) -> np.ndarray:
     if array.ndim == 2 or array.ndim == 3 and array.shape[2] in (3, 4):
         return array
     shape = " x ".join(map(str, array.shape))
-    raise ValueError(f"An array of {shape} is no single picture. Give height x width, or height x width x 1, 3 or 4.")
+    raise PictureError(f"An array of {shape} is no single picture. Give height x width, or height x width x 1, 3 or 4.")
 
 
 def full_range(array: np.ndarray) -> np.ndarray:
     """Return numbers of any real dtype as uint8: the smallest full scale (1, 255, 10, 12, 14, 16 bits) that holds them is 255.
 
-    Negative and larger numbers are scaled from their own smallest to their largest. Raises ValueError for NaN, infinity
+    Negative and larger numbers are scaled from their own smallest to their largest. Raises PictureError for NaN, infinity
     and things that are no numbers.
     """
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind not in "buif":
-        raise ValueError("The array does not hold numbers. Give integers from 0 to 255 or floats from 0 to 1.")
+        raise PictureError("The array does not hold numbers. Give integers from 0 to 255 or floats from 0 to 1.")
     array = array.astype(np.float64)
     low, high = array.min(), array.max()
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise ValueError("The picture holds NaN or infinity. Replace them by paper and try again.")
+        raise PictureError("The picture holds NaN or infinity. Replace them by paper and try again.")
     scales = [scale for scale in (1, 255, 1023, 4095, 16383, 65535) if high <= scale]
     if low >= 0 and scales:
         low, high = 0, scales[0]

@@ -1,7 +1,8 @@
 """Weights to numbers: weights/metrics.json, the figures, and the tables of the card.
 
-    python evaluate.py                    measure on MNIST's test part, write metrics.json, figures and the card's tables
-    python evaluate.py --check            do card, metrics, figures, examples and weights belong together? needs no data
+    python evaluate.py                      measure on MNIST's test part, write metrics.json, figures and the card's tables
+    python evaluate.py --strokes FILES      the same, and on drawings of unseen writers, under every condition
+    python evaluate.py --check              do card, metrics, figures, examples and weights belong together? needs no data
     python evaluate.py --check --data-dir data      measure again as well, and compare
 """
 
@@ -14,79 +15,31 @@ import re
 import sys
 import time
 from datetime import date
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from huggingface_hub import EvalResult, ModelCard
+from PIL import Image
 
-from data import Pictures, load_mnist
-from model import HERE, WEIGHTS, WEIGHTS_FILE, DigitNet
-from preprocess import see, to_tensor
-from recognize import DIGITS, Recognizer, find_pictures
+from card import CARD, card_mistakes, card_tables, write_card
+from conditions import CONDITIONS, LEARNED, NEVER_LEARNED, STYLES, draw_style
+from data import LOOK_ALIKES, Pictures, Strokes, load_mnist, load_strokes, scribble, split_writers
+from figures import draw_figures
+from measures import auroc, calibration_error, confusion_of, logits_of, per_class, share, wilson
+from model import HERE, WEIGHTS, WEIGHTS_FILE
+from preprocess import see
+from recognize import Recognizer, find_pictures
 
-CARD = HERE / "MODEL_CARD.md"
 EXAMPLES = HERE / "examples"
 METRICS_FILE = "metrics.json"
-BINS = 15  # of the calibration error, as Guo et al. 2017
+SEED = 12345  # of every drawing and every corruption
+CORRUPTED = 1000  # pictures of MNIST's test part that are corrupted, the first ones
 SAME = 0.0002  # of an accuracy; two of MNIST's test pictures may fall the other way on another processor
 EXAMPLE_TOLERANCE = 0.02  # of a probability, likewise
-MARKERS = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
 
 
 # --- measures -----------------------------------------------------------------------------------------------------------
-
-def logits_of(net: DigitNet, seen: torch.Tensor, batch: int = 512) -> torch.Tensor:
-    """Return the logits (N, 10) float32, on the CPU, of pictures (N, 28, 28) uint8; puts the network into eval mode."""
-    net.eval()
-    device = next(net.parameters()).device
-    with torch.no_grad():  # not inference_mode: fit_temperature differentiates what comes after
-        return torch.cat([net(to_tensor(part).to(device)).float().cpu() for part in seen.split(batch)])
-
-
-def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    """Return the temperature, 0.05 to 20, that makes the labels likeliest (Guo et al. 2017)."""
-    scale = torch.zeros((), requires_grad=True)  # the logarithm of the temperature
-    optimiser = torch.optim.LBFGS([scale], lr=0.1, max_iter=100)
-
-    def loss() -> torch.Tensor:
-        optimiser.zero_grad()
-        value = F.cross_entropy(logits / scale.exp(), labels)
-        value.backward()
-        return value
-
-    optimiser.step(loss)
-    return float(scale.detach().exp().clamp(0.05, 20))
-
-
-def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Return the expected calibration error, 0 to 1: |confidence - accuracy| over BINS equal bins, weighted by their size."""
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gaps = [abs(confidence[bins == b].sum() - right[bins == b].sum()) for b in range(BINS)]
-    return float(sum(gaps) / len(labels))
-
-
-def wilson(right: int, n: int) -> tuple[float, float]:
-    """Return the 95 % interval (Wilson 1927) of a share of `right` in `n`."""
-    z, share = 1.96, right / n
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return float(middle - half), float(middle + half)
-
-
-def confusion_of(answers: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return (10, 10) counts: row is the digit written, column the digit read."""
-    return np.bincount(10 * labels + answers, minlength=100).reshape(10, 10)
-
-
-def per_class(confusion: np.ndarray) -> list[dict]:
-    """Return precision, recall, F1 and n of every digit from a confusion matrix."""
-    right, read, written = confusion.diagonal(), confusion.sum(axis=0), confusion.sum(axis=1)
-    return [{"digit": DIGITS[d], "precision": right[d] / max(read[d], 1), "recall": right[d] / max(written[d], 1),
-             "f1": 2 * right[d] / max(read[d] + written[d], 1), "n": int(written[d])} for d in range(10)]
-
 
 def through_the_road(recognizer: Recognizer, pictures: Pictures) -> float:
     """Return the accuracy on pictures that take the whole road of an upload, `preprocess.see` first; no ink is wrong."""
@@ -110,6 +63,86 @@ def measure_test(recognizer: Recognizer, data_dir: str) -> tuple[dict, Pictures,
         "calibration_error": calibration_error(probabilities, labels),
         "per_class": per_class(confusion), "confusion": confusion.tolist(),
     }, pictures, probabilities
+
+
+def digits_read(recognizer: Recognizer, pictures) -> np.ndarray:
+    """Return the digit, 0 to 9, that is likeliest in every picture (N,); -1 where none was read. The whole road is taken."""
+    return np.array([int(reading.digit or -1) for batch in batches(pictures) for reading in recognizer.read_batch(batch)])
+
+
+def batches(items, size: int = 64):
+    """Yield lists of up to `size` items."""
+    items = iter(items)
+    while batch := list(islice(items, size)):
+        yield batch
+
+
+def plainly_resized(picture: np.ndarray) -> np.ndarray:
+    """Return (28, 28) uint8 as most demos see a picture: grey by Pillow, resized as it is, inverted."""
+    return 255 - np.asarray(Image.fromarray(picture).convert("L").resize((28, 28)))
+
+
+def measure_hands(recognizer: Recognizer, strokes: Strokes) -> dict:
+    """Return shares of right answers on drawings of strokes whose writers nothing was learned from: for every condition and
+    style, the whole road beside a plain resize; on a clean pad also the spread over the writers. One drawing per sample."""
+    digits = strokes[np.char.isdigit(strokes.labels)]
+    labels = digits.labels.astype(int)
+    found = {"conditions": {}, "styles": {}}
+    for name, condition in CONDITIONS.items():
+        random = np.random.default_rng(SEED)
+        pictures = [condition(sample, random) for sample in digits.samples]
+        right = digits_read(recognizer, pictures) == labels
+        plain = logits_of(recognizer.net, torch.from_numpy(np.stack([plainly_resized(p) for p in pictures]))).argmax(1).numpy()
+        found["conditions"][name] = {"road": share(right.sum(), len(labels)),
+                                     "plain": share((plain == labels).sum(), len(labels))}
+        if name == "clean pad":
+            found["writers"] = _spread(digits.writers, right)
+    for name, digit in STYLES.items():
+        random = np.random.default_rng(SEED)
+        samples = digits[digits.labels == digit].samples
+        right = digits_read(recognizer, [draw_style(name, sample, random) for sample in samples]) == int(digit)
+        found["styles"][name] = share(right.sum(), len(samples))
+    return found
+
+
+def _spread(writers: np.ndarray, right: np.ndarray) -> dict:
+    """Return mean and deviation of the writers' accuracies, and the mean of the worst tenth of them (at least one)."""
+    accuracies = np.sort([right[writers == writer].mean() for writer in np.unique(writers) if (writers == writer).sum() >= 10])
+    worst = accuracies[:max(1, round(len(accuracies) / 10))]
+    return {"n": len(accuracies), "mean": accuracies.mean(), "deviation": accuracies.std(ddof=1), "worst_tenth": worst.mean()}
+
+
+def measure_refusal(recognizer: Recognizer, strokes: Strokes) -> dict:
+    """Return how much of what is no digit is refused (letters and signs of unseen writers, scribbles), and the area under the
+    curve of the score that refuses, against the digits of the same writers."""
+    random = np.random.default_rng(SEED)
+    kept = np.array([not label.isdigit() and label not in LOOK_ALIKES for label in strokes.labels])
+    kinds = {"letters": strokes[kept & np.char.isalpha(strokes.labels)].samples,
+             "signs": strokes[kept & ~np.char.isalpha(strokes.labels)].samples,
+             "scribbles": [scribble(random) for _ in range(500)],
+             "digits": strokes[np.char.isdigit(strokes.labels)].samples}
+    clean = CONDITIONS["clean pad"]
+    scores, refused = {}, {}
+    for kind, samples in kinds.items():
+        readings = [reading for batch in batches(clean(sample, random) for sample in samples)
+                    for reading in recognizer.read_batch(batch)]
+        scores[kind] = np.array([0.0 if r.probabilities is None else np.sort(r.probabilities)[-2:].sum() for r in readings])
+        refused[kind] = share((scores[kind] < recognizer.strange).sum(), len(samples))
+    others = np.concatenate([scores[kind] for kind in ("letters", "signs", "scribbles")])
+    return {**refused, "auroc": auroc(scores["digits"], others)}
+
+
+def measure_corruptions(recognizer: Recognizer, pictures: Pictures) -> dict:
+    """Return shares of right answers on corrupted pictures of MNIST's test part that take the whole road."""
+    found = {}
+    for kind, corruptions in (("learned", LEARNED), ("never_learned", NEVER_LEARNED)):
+        found[kind] = {}
+        for name, corrupt in corruptions.items():
+            random = np.random.default_rng(SEED)
+            right = digits_read(recognizer, [corrupt(seen, random) for seen in pictures.seen.numpy()]) == pictures.labels.numpy()
+            found[kind][name] = share(right.sum(), len(right))
+        found[kind]["mean"] = float(np.mean([each["share"] for each in found[kind].values()]))
+    return found
 
 
 def measure_speed(recognizer: Recognizer) -> dict:
@@ -153,75 +186,11 @@ def read_examples(recognizer: Recognizer) -> dict:
             for path, reading in zip(paths, readings, strict=True)}
 
 
-# --- figures ------------------------------------------------------------------------------------------------------------
-
-def draw_figures(folder: Path, recognizer: Recognizer, metrics: dict, pictures: Pictures, probabilities: np.ndarray) -> dict:
-    """Draw the figures of the card into a folder; return {file name: SHA-256}."""
-    import matplotlib
-    matplotlib.use("Agg")  # no screen needed
-    import matplotlib.pyplot as plt
-
-    folder.mkdir(exist_ok=True)
-    ink, accent, soft = "#1c1917", "#c2410c", "#a8a29e"
-    plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "text.color": ink})
-
-    figure, axis = plt.subplots(figsize=(6, 5.4), layout="constrained")
-    confusion = np.array(metrics["test"]["confusion"])
-    wrong = confusion - np.diag(confusion.diagonal())
-    axis.imshow(wrong, cmap="Oranges", vmax=max(wrong.max(), 1))
-    for row, column in np.ndindex(10, 10):
-        if confusion[row, column]:
-            dark = wrong[row, column] > 0.6 * wrong.max()
-            axis.text(column, row, confusion[row, column], ha="center", va="center", color="white" if dark else ink)
-    axis.set(xticks=range(10), yticks=range(10), xlabel="read as", ylabel="written", title="MNIST's test part (shade: mistakes)")
-    axis.spines[:].set_visible(False)
-    figure.savefig(folder / "confusion.png", dpi=110)
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-    history = recognizer.net.facts["history"]
-    epochs = [row["epoch"] for row in history]
-    left.plot(epochs, [row["train_loss"] for row in history], color=soft, label="training (augmented, smoothed labels)")
-    left.plot(epochs, [row["validation_loss"] for row in history], color=accent, label="validation")
-    left.set(xlabel="epoch", ylabel="cross-entropy", ylim=(0, None), title="Loss")
-    left.legend(frameon=False)
-    right.plot(epochs, [100 * (1 - row["validation_accuracy"]) for row in history], color=accent)
-    right.set(xlabel="epoch", ylabel="validation error, %", yscale="log", title="Error of the averaged weights")
-    figure.savefig(folder / "training.png", dpi=110)
-
-    figure, axis = plt.subplots(figsize=(4.6, 4.2), layout="constrained")
-    confidence, correct = probabilities.max(1), probabilities.argmax(1) == pictures.labels.numpy()
-    low = confidence < 0.98
-    bins = np.minimum((confidence[low] * 8).astype(int), 7)
-    axis.plot([0, 1], [0, 1], color=soft, linewidth=1)
-    for b in np.unique(bins):
-        inside = bins == b
-        axis.errorbar(confidence[low][inside].mean(), correct[low][inside].mean(), fmt="o", color=accent,
-                      yerr=np.abs(np.array(wilson(correct[low][inside].sum(), inside.sum()))
-                                  - correct[low][inside].mean())[:, None])
-    axis.set(xlabel="confidence", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1.02),
-             title=f"Calibration where it is less than 98 % sure\n(n = {low.sum()} of {len(low):,}; 95 % intervals)")
-    figure.savefig(folder / "reliability.png", dpi=110)
-
-    answers, labels = probabilities.argmax(1), pictures.labels.numpy()
-    worst = np.flatnonzero(answers != labels)
-    worst = worst[np.argsort(-probabilities[worst, answers[worst]])][:24]
-    figure, axes = plt.subplots(3, 8, figsize=(9, 4.3), layout="constrained")
-    for axis in axes.flat:
-        axis.axis("off")
-    for row, axis in zip(worst, axes.flat, strict=False):
-        axis.imshow(pictures.seen[row], cmap="gray_r")
-        axis.set_title(f"{labels[row]} read as {answers[row]}\n{100 * probabilities[row].max():.0f} %", fontsize=9)
-    figure.suptitle("What is read wrong, the surest mistakes first", fontsize=10)
-    figure.savefig(folder / "mistakes.png", dpi=110)
-    plt.close("all")
-    return {path.name: _sha256(path) for path in sorted(folder.glob("*.png"))}
-
-
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-# --- metrics and card ---------------------------------------------------------------------------------------------------
+# --- metrics ------------------------------------------------------------------------------------------------------------
 
 def describe_weights(recognizer: Recognizer, file: Path) -> dict:
     """Return what identifies the weights: hashes, parameters, bytes, temperature, seed, validation."""
@@ -232,59 +201,30 @@ def describe_weights(recognizer: Recognizer, file: Path) -> dict:
             "validation_accuracy": net.facts["validation_accuracy"]}
 
 
-def card_tables(metrics: dict) -> str:
-    """Return the Markdown that stands between the card's markers."""
-    weights, test, speed = metrics["weights"], metrics["test"], metrics["speed"]
-    low, high = test["interval"]
-    held = sum(count for name, count in weights["pictures"].items() if name.endswith("_validation"))
-    rows = [
-        ("MNIST test, as it is", f"{100 * test['accuracy']:.2f} % ({100 * low:.2f} to {100 * high:.2f})", f"{test['n']:,}"),
-        ("MNIST test, through the road of an upload", f"{100 * test['accuracy_through_the_road']:.2f} %", f"{test['n']:,}"),
-        ("Validation at the last epoch", f"{100 * weights['validation_accuracy']:.2f} %", f"{held:,}"),
-        (f"Calibration error on MNIST test ({BINS} bins)", f"{test['calibration_error']:.4f}", f"{test['n']:,}"),
-    ]
-    lines = ["| Measure | Value (95 % interval) | n |", "|---|---|---|", *(f"| {a} | {b} | {c} |" for a, b, c in rows), "",
-             f"One network, seed {weights['seed']}, {weights['parameters']:,} parameters, {weights['bytes'] / 1e6:.2f} MB, "
-             f"temperature {weights['temperature']:.3f}, weights `{weights['hash'][:12]}`. Measured on {metrics['date']}.", "",
-             "| Digit | Precision | Recall | F1 | n |", "|---|---|---|---|---|",
-             *(f"| {row['digit']} | {row['precision']:.4f} | {row['recall']:.4f} | {row['f1']:.4f} | {row['n']:,} |"
-               for row in test["per_class"]), "",
-             "| Time for one picture | Milliseconds (median) |", "|---|---|",
-             f"| read a 280x280 sketch, everything included | {speed['read']:.2f} |",
-             f"| the network alone | {speed['network']:.2f} |",
-             f"| the network, in batches of 64 | {speed['network_in_batches_of_64']:.2f} |", "",
-             f"On {speed['machine']}.", ""]
-    return "\n".join(lines)
+def evaluate(name: str | None, data_dir: str, strokes: str | None) -> None:
+    """Measure everything and write metrics.json and the figures beside the weights; the card if they are the project's.
 
-
-def card_results(metrics: dict) -> list[EvalResult]:
-    """Return the entries of the card's model-index."""
-    return [EvalResult(task_type="image-classification", task_name="Handwritten digit recognition", dataset_type="ylecun/mnist",
-                       dataset_name="MNIST", dataset_split="test", metric_type="accuracy", metric_name=name,
-                       metric_value=round(value, 4))
-            for name, value in (("Accuracy", metrics["test"]["accuracy"]),
-                                ("Accuracy through the road of an upload", metrics["test"]["accuracy_through_the_road"]))]
-
-
-def write_card(metrics: dict) -> None:
-    """Put tables and model-index into MODEL_CARD.md, between the markers and into the front matter."""
-    card = ModelCard.load(CARD)
-    card.data.model_name = "DigitVision"
-    card.data.eval_results = card_results(metrics)
-    CARD.write_text(MARKERS.sub(lambda found: found[1] + card_tables(metrics) + found[2], str(card)), encoding="utf-8")
-
-
-def evaluate(name: str | None, data_dir: str) -> None:
-    """Measure everything and write metrics.json and the figures beside the weights; the card if they are the project's."""
+    Without stroke files, what was measured on strokes before is kept if it was measured on the same weights.
+    """
     recognizer = Recognizer.from_pretrained(name)
     folder = Path(WEIGHTS if name is None else name)
     if not (folder / WEIGHTS_FILE).is_file():
         raise ValueError(f"{folder} is no folder with {WEIGHTS_FILE}. Results are written beside the weights: name a folder.")
+    unseen = split_writers(load_strokes(strokes))[1] if strokes else None
     test, pictures, probabilities = measure_test(recognizer, data_dir)
     metrics = {"date": date.today().isoformat(), "weights": describe_weights(recognizer, folder / WEIGHTS_FILE), "test": test,
+               "limits": recognizer.net.facts.get("limits"), "corruptions": measure_corruptions(recognizer, pictures[:CORRUPTED]),
                "speed": measure_speed(recognizer), "examples": read_examples(recognizer),
                "versions": {"torch": torch.__version__, "numpy": np.__version__}}
-    metrics["figures"] = draw_figures(folder / "figures", recognizer, metrics, pictures, probabilities)
+    if unseen is not None:
+        metrics |= {"hands": measure_hands(recognizer, unseen), "refusal": measure_refusal(recognizer, unseen)}
+    elif (folder / METRICS_FILE).exists():
+        before = json.loads((folder / METRICS_FILE).read_text())
+        if before["weights"]["hash"] == metrics["weights"]["hash"]:
+            metrics |= {part: before[part] for part in ("hands", "refusal") if part in before}
+    (folder / "figures").mkdir(exist_ok=True)
+    draw_figures(folder / "figures", recognizer.net.facts["history"], metrics, pictures, probabilities)
+    metrics["figures"] = figure_hashes(folder)
     (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=1) + "\n")
     if folder.resolve() == WEIGHTS:
         write_card(metrics)
@@ -293,29 +233,28 @@ def evaluate(name: str | None, data_dir: str) -> None:
     print(f"wrote {folder / METRICS_FILE}, {len(metrics['figures'])} figures{card}")
 
 
+def figure_hashes(folder: Path) -> dict:
+    """Return {file name: SHA-256} of the figures beside some weights."""
+    return {path.name: _sha256(path) for path in sorted((folder / "figures").glob("*.png"))}
+
+
 def check(name: str | None, data_dir: str | None) -> list[str]:
     """Return what does not belong together, one sentence each; [] where all is well."""
     folder = Path(WEIGHTS if name is None else name)
     recognizer = Recognizer.from_pretrained(name)
     try:
         metrics = json.loads((folder / METRICS_FILE).read_text())
-        tables, results = card_tables(metrics), card_results(metrics)
+        card_tables(metrics)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{folder / METRICS_FILE} is missing or damaged. Run 'make evaluate'.") from error
     wrong = []
     if metrics["weights"] != describe_weights(recognizer, folder / WEIGHTS_FILE):
         wrong.append("metrics.json was measured with other weights.")
-    drawn = {path.name: _sha256(path) for path in sorted((folder / "figures").glob("*.png"))}
-    wrong += [f"The figure {file} is missing, foreign or was changed." for file in sorted(
-        {*drawn.items()} ^ {*metrics["figures"].items()}, key=str)]
+    changed = {file for file, _ in figure_hashes(folder).items() ^ metrics["figures"].items()}
+    wrong += [f"The figure {file} is missing, foreign or was changed." for file in sorted(changed)]
     wrong += _check_examples(metrics["examples"], read_examples(recognizer))
     if folder.resolve() == WEIGHTS:
-        card = ModelCard.load(CARD)
-        found = MARKERS.search(card.text)
-        if not found or found[0] != f"<!-- results -->\n{tables}<!-- /results -->":
-            wrong.append("The tables of MODEL_CARD.md are not those of metrics.json.")
-        if card.data.eval_results != results:
-            wrong.append("The model-index of MODEL_CARD.md is not that of metrics.json.")
+        wrong += card_mistakes(metrics)
     if data_dir:
         again = measure_test(recognizer, data_dir)[0]
         for key in ("accuracy", "accuracy_through_the_road", "calibration_error"):
@@ -331,7 +270,8 @@ def _check_examples(recorded: dict, read: dict) -> list[str]:
         now, then = read.get(file, {}), recorded.get(file, {})
         if now.get("digit") != then.get("digit") or now.get("digit") != file[0] or abs(
                 now["confidence"] - then["confidence"]) > EXAMPLE_TOLERANCE:
-            wrong.append(f"examples/{file} is read as {now.get('digit')}, recorded was {then.get('digit')}.")
+            wrong.append(f"examples/{file} is read as {now.get('digit')} ({now.get('confidence')}), recorded was "
+                         f"{then.get('digit')} ({then.get('confidence')}).")
     return wrong
 
 
@@ -340,11 +280,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--weights", help="folder of the weights (default: weights/)")
     parser.add_argument("--data-dir", help="folder of MNIST (default: data; with --check: none, nothing is measured again)")
+    parser.add_argument("--strokes", metavar="FILES",
+                        help="stroke files (.npz, commas between them); measure on their unseen writers")
     parser.add_argument("--check", action="store_true", help="only check that everything belongs together; writes nothing")
     flags = parser.parse_args()
     try:
         if not flags.check:
-            evaluate(flags.weights, flags.data_dir or "data")
+            evaluate(flags.weights, flags.data_dir or "data", flags.strokes)
             return 0
         wrong = check(flags.weights, flags.data_dir)
     except KeyboardInterrupt:

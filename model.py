@@ -95,6 +95,7 @@ def save_weights(net: DigitNet, path: str | Path) -> None:
     facts = {**net.facts, "channels": net.channels, "temperature": net.temperature, "hash": tensors_hash(tensors)}
     # one key alone: safetensors writes several in any order, and the same weights would not be the same bytes
     save_file(tensors, path, metadata={HEADER: json.dumps(facts, sort_keys=True)})
+    Path(path).chmod(0o644)  # safetensors leaves it to its owner alone: a container's user could not read it
 
 
 def load_weights(path: str | Path) -> DigitNet:

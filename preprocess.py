@@ -32,8 +32,8 @@ def walk(image) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the stages of the road as (name, (H, W) uint8 picture), the junction `seen` (28, 28) last.
 
     `image` is a PIL picture, a numpy array ((H, W), (H, W, 1..4) or (1..4, H, W), any real dtype), the path of a picture
-    file, or a Sketchpad value. Raises ValueError, with a sentence for the user, for anything else. Where no ink is found the
-    road ends early: the last stage then is not "seen".
+    file, or a Sketchpad value. Raises decode.PictureError, with a sentence for the user, for anything else. Where no ink is
+    found the road ends early: the last stage then is not "seen".
     """
     grey = to_grey(lay_on_paper(to_pixels(image)))  # (H, W)
     yield "grey", grey
@@ -66,6 +66,32 @@ def see(image) -> np.ndarray | None:
     return picture if name == "seen" else None
 
 
+def split_digits(cleaned: np.ndarray) -> list[np.ndarray]:
+    """Return `seen` pictures of the things that stand side by side in cleaned ink, left to right; [] where there is one alone.
+
+    Side by side: as tall as half of the tallest, with next to no overlap across. The flag of a 5 lies above, not beside.
+    """
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((cleaned > INK_LEVEL).view(np.uint8))
+    tall = 1 + np.flatnonzero(stats[1:, 3] >= 0.5 * stats[1:, 3].max()) if count > 2 else []
+    groups: list[list[int]] = []
+    for label in sorted(tall, key=lambda label: stats[label, 0]):
+        left, wide = stats[label, 0], stats[label, 2]
+        end = max((stats[other, 0] + stats[other, 2] for other in groups[-1]), default=0) if groups else -1
+        if groups and end - left > 0.2 * min(wide, end - stats[groups[-1][0], 0]):
+            groups[-1].append(label)
+        else:
+            groups.append([label])
+    if len(groups) < 2:
+        return []
+    alone = [np.where(cv2.dilate(np.isin(labels, group).view(np.uint8), np.ones((3, 3), np.uint8)), cleaned, 0) for group in groups]
+    return [frame(ink) for ink in alone]
+
+
+def frame(ink: np.ndarray) -> np.ndarray:
+    """Return `seen`, (28, 28) uint8, of ink that is there: cropped, strokes evened, scaled, centred."""
+    return center_by_mass(scale_to_box(even_strokes(crop(ink, ink_box(ink)))))
+
+
 def to_tensor(seen: np.ndarray | torch.Tensor) -> torch.Tensor:
     """Return (..., 28, 28) uint8 pictures as float32 (..., 1, 28, 28), normalised: what the network takes."""
     return normalise((seen if isinstance(seen, torch.Tensor) else torch.tensor(seen)).unsqueeze(-3).float() / 255)
@@ -85,20 +111,19 @@ def lay_on_paper(pixels: np.ndarray) -> np.ndarray:
     """
     if pixels.ndim == 2 or pixels.shape[2] == 3:
         return pixels
-    alpha = pixels[:, :, 3]
-    colour = pixels[:, :, :3]
+    colour, alpha = cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB), cv2.extractChannel(pixels, 3)
     if alpha.min() == 255:
-        return np.ascontiguousarray(colour)
-    drawn = colour[alpha > 127]
-    if not len(drawn):
-        return np.full(alpha.shape, 255, np.uint8)
-    grey = drawn.astype(np.float32).mean(axis=1)
-    if len(drawn) > alpha.size / 2 and grey.std() > MIN_CONTRAST:
-        paper = float(np.median(grey))
+        return colour
+    drawn = cv2.compare(alpha, 127, cv2.CMP_GT)
+    grey = cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY)
+    mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(grey, mask=drawn))
+    if deviation > MIN_CONTRAST and cv2.countNonZero(drawn) > drawn.size / 2:
+        paper = float(np.median(grey[drawn > 0]))
     else:
-        paper = 255 if grey.mean() < 128 else 0
-    cover = alpha.astype(np.float32)[:, :, None] / 255
-    return (colour * cover + paper * (1 - cover) + 0.5).astype(np.uint8)
+        paper = 255 if mean < 128 else 0
+    cover = cv2.merge([alpha, alpha, alpha])
+    ink = cv2.multiply(colour, cover, scale=1 / 255)
+    return cv2.add(ink, cv2.convertScaleAbs(cv2.bitwise_not(cover), alpha=paper / 255))
 
 
 def to_grey(pixels: np.ndarray) -> np.ndarray:
@@ -261,8 +286,8 @@ def drop_edge_pieces(ink: np.ndarray) -> np.ndarray:
     free = (gap > 0.03) & (np.maximum(wide, high) >= 0.2 * min(height, width))
     if not free.any():
         return ink
-    touching, small = gap * min(height, width) < 1.5, area < 0.5 * area[free].max()
-    dropped = along & ((gap <= 0.03) | (gap <= 0.08) & small) | touching & small
+    touching, share = gap * min(height, width) < 1.5, area / area[free].max()
+    dropped = touching & (along | (share < 0.5)) | along & (gap <= 0.08) & (share < 0.25)
     return _erase(ink, labels, 1 + np.flatnonzero(dropped[1:]))  # component 0 is the paper
 
 

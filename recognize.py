@@ -9,6 +9,7 @@ import argparse
 import base64
 import csv
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,15 +19,18 @@ from pathlib import Path
 
 import numpy as np
 
-from decode import to_pixels
+from decode import PictureError, to_pixels
 from model import DigitNet, find_weights
-from preprocess import see, to_tensor
+from preprocess import split_digits, to_tensor, walk
 
 DIGITS = "0123456789"
 BATCH = 64  # pictures in one forward pass: larger ones are no faster on a processor
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")  # what a folder is searched for
 SELF_TEST_TOLERANCE = 0.01  # of a probability; processors round differently, damage is far larger
 PLOTTED = 12  # pictures on one sheet of --plot
+MAX_ERROR = 0.01  # share of wrong answers among the sure ones
+NUMBERS = {2: "Two", 3: "Three", 4: "Four", 5: "Five", 6: "Six"}
+ODD = "This picture could not be read. Save it as a PNG or JPEG file and send that."
 NO_INK = "There is no ink to read here. Draw a digit, or send a picture that shows one."
 
 
@@ -35,9 +39,9 @@ class Reading:
     """What was read in one picture.
 
     probabilities: (10,) float64 that sums to 1, calibrated; None where no ink was found
-    digit: "0" to "9", or None
+    digit: "0" to "9", the likeliest whatever the verdict; None where no ink was found
     confidence: the largest probability, or 0.0
-    verdict: "digit", "blank" or "unreadable"
+    verdict: "digit", "unsure", "blank", "several", "not_a_digit" or "unreadable"
     message: one sentence for the user
     seen: (28, 28) uint8, white on black, what the network saw; None where no ink was found
     """
@@ -54,31 +58,38 @@ class Reading:
         """Return the reading of a picture that never came to the network."""
         return Reading(None, None, 0.0, verdict, message, None)
 
-    @staticmethod
-    def of(probabilities: np.ndarray, seen: np.ndarray) -> "Reading":
-        """Return the reading for ten probabilities."""
-        best = int(probabilities.argmax())
-        confidence = float(probabilities[best])
-        article = "an" if best == 8 else "a"
-        sure = "over 99.9 %" if confidence > 0.999 else f"{100 * confidence:.1f} %"  # nobody is 100.0 % sure
-        return Reading(probabilities, DIGITS[best], confidence, "digit", f"This is {article} {best} ({sure} sure).", seen)
+    @property
+    def candidates(self) -> list[str]:
+        """The two likeliest digits, the likelier first; [] where no ink was found."""
+        return [] if self.probabilities is None else [DIGITS[digit] for digit in self.probabilities.argsort()[:-3:-1]]
 
 
 class Recognizer:
     """A network together with its preprocessing, so that the two cannot drift apart."""
 
-    def __init__(self, net: DigitNet):
-        """Take a network in eval mode; `from_pretrained` is the usual way to one."""
+    def __init__(self, net: DigitNet, max_error: float = MAX_ERROR):
+        """Take a network in eval mode; `from_pretrained` is the usual way to one.
+
+        `max_error` is the share of wrong answers among the sure ones that the user accepts, one of those measured when the
+        weights were made (0.05, 0.01, 0.001). Raises ValueError for another.
+        """
+        limits = net.facts.get("limits", {"errors": [], "not_a_digit": 0.0})
+        known = {row["max_error"]: row["threshold"] for row in limits["errors"]}
+        if known and max_error not in known:
+            raise ValueError(f"No threshold was measured for an error of {max_error}. Give one of "
+                             f"{', '.join(map(str, known))}.")
         self.net = net
+        self.sure = known.get(max_error, 0.0)  # the least confidence of a sure answer
+        self.strange = limits["not_a_digit"]  # below it, the two largest probabilities together are those of no digit
 
     @classmethod
-    def from_pretrained(cls, name: str | Path | None = None) -> "Recognizer":
+    def from_pretrained(cls, name: str | Path | None = None, max_error: float = MAX_ERROR) -> "Recognizer":
         """Return a recogniser with the weights of a folder, a .safetensors file or a hub id; None takes weights/.
 
         A hub id is ORG/NAME or ORG/NAME@REVISION; an existing folder wins over it. Raises FileNotFoundError, ValueError or
         ConnectionError with a sentence, also for weights that fail the self-test in their header.
         """
-        recognizer = cls(find_weights(name))
+        recognizer = cls(find_weights(name), max_error)
         recognizer.check()
         return recognizer
 
@@ -109,21 +120,41 @@ class Recognizer:
 
     def read_batch(self, images: Iterable) -> list[Reading]:
         """Return the readings of some pictures, in their order, from one forward pass; a bad picture spoils no other."""
-        readings: list[Reading | None] = []
-        waiting = []
+        looks: list[Reading | tuple] = []  # a reading already, or (seen, parts) for the network
         for image in images:
             try:
-                seen = see(image)
-            except ValueError as error:
-                readings.append(Reading.without_ink("unreadable", str(error)))
+                stages = dict(walk(image))
+            except PictureError as error:
+                looks.append(Reading.without_ink("unreadable", str(error)))
                 continue
-            readings.append(None if seen is not None else Reading.without_ink("blank", NO_INK))
-            if seen is not None:
-                waiting.append(seen)
-        if waiting:
-            read = map(Reading.of, self._probabilities(np.stack(waiting)), waiting)
-            readings = [reading or next(read) for reading in readings]
-        return readings
+            except Exception:  # whatever odd objects do inside Pillow, numpy and OpenCV: the others in the batch are read
+                logging.getLogger("digitvision").debug("unreadable", exc_info=True)
+                looks.append(Reading.without_ink("unreadable", ODD))
+                continue
+            if "seen" in stages:
+                looks.append((stages["seen"], split_digits(stages["cleaned"])))
+            else:
+                looks.append(Reading.without_ink("blank", NO_INK))
+        pictures = [picture for look in looks if isinstance(look, tuple) for picture in (look[0], *look[1])]
+        rows = iter(self._probabilities(np.stack(pictures)) if pictures else ())
+        return [look if isinstance(look, Reading) else self._judge(look[0], next(rows), list(islice(rows, len(look[1]))))
+                for look in looks]
+
+    def _judge(self, seen: np.ndarray, probabilities: np.ndarray, parts: list[np.ndarray]) -> Reading:
+        """Return the reading for the probabilities (10,) of a picture, and those of each thing in it if there are several."""
+        order = probabilities.argsort()[::-1]
+        first, second = order[:2]
+        confidence = float(probabilities[first])
+        sure = "over 99.9 %" if confidence > 0.999 else f"{100 * confidence:.1f} %"  # nobody is 100.0 % sure
+        if parts and all(np.sort(part)[-2:].sum() >= max(self.strange, 0.9) for part in parts):
+            verdict, message = "several", f"{NUMBERS.get(len(parts), str(len(parts)))} digits: write one at a time."
+        elif probabilities[[first, second]].sum() < self.strange:
+            verdict, message = "not_a_digit", "This does not look like a digit."
+        elif confidence < self.sure:
+            verdict, message = "unsure", f"Unsure: {first} or {second}?"
+        else:
+            verdict, message = "digit", f"This is {'an' if first == 8 else 'a'} {first} ({sure} sure)."
+        return Reading(probabilities, DIGITS[first], confidence, verdict, message, seen)
 
     def _probabilities(self, seen: np.ndarray) -> np.ndarray:
         """Return (N, 10) float64 probabilities, each row summing to 1, of (N, 28, 28) uint8 pictures."""
@@ -195,11 +226,19 @@ def plot(readings: list[tuple[Path, Reading]], out: str) -> None:
     plt.close(figure)
 
 
+def add_max_error(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that sets what is called unsure."""
+    parser.add_argument("--max-error", type=float, default=MAX_ERROR, metavar="SHARE",
+                        help="share of wrong answers to accept, 0.05, 0.01 or 0.001; less sure ones are marked unsure "
+                             "(default: %(default)s)")
+
+
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Return the flags of a command line."""
     parser = argparse.ArgumentParser(description="Read handwritten digits in picture files.", allow_abbrev=False)
     parser.add_argument("paths", nargs="+", metavar="PATHS", help="picture files, and folders of them")
     parser.add_argument("--weights", help="folder, .safetensors file, or hub id ORG/NAME[@REVISION] (default: weights/)")
+    add_max_error(parser)
     parser.add_argument("--json", action="store_true", help="write JSON Lines to standard output")
     parser.add_argument("--csv", metavar="FILE", help="write a CSV file")
     parser.add_argument("--plot", metavar="FILE", help=f"draw the first {PLOTTED} pictures with their probabilities")
@@ -208,7 +247,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def run(flags: argparse.Namespace) -> int:
     """Read what the flags name and print or write it; return the exit code: 2 where a picture could not be read."""
-    recognizer = Recognizer.from_pretrained(flags.weights)
+    recognizer = Recognizer.from_pretrained(flags.weights, flags.max_error)
     paths = find_pictures(flags.paths)
     table = writer = None
     if flags.csv:
@@ -217,7 +256,7 @@ def run(flags: argparse.Namespace) -> int:
         writer.writeheader()
     width = max(len(str(path)) for path in paths)
     if not flags.json and not flags.csv:
-        print(f"{'path':{width}}  digit  confidence  verdict     message")
+        print(f"{'path':{width}}  digit  confidence  verdict      message")
     kept, bad = [], []
     for path, reading in read_files(recognizer, paths):
         if writer:
@@ -225,7 +264,7 @@ def run(flags: argparse.Namespace) -> int:
         if flags.json:
             print(json.dumps(to_record(path, reading), ensure_ascii=False))
         elif not flags.csv:
-            print(f"{str(path):{width}}  {reading.digit or '-':5}  {reading.confidence:10.4f}  {reading.verdict:10}  "
+            print(f"{str(path):{width}}  {reading.digit or '-':5}  {reading.confidence:10.4f}  {reading.verdict:11}  "
                   f"{reading.message}")
         if reading.verdict == "unreadable":
             bad.append(reading.message)

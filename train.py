@@ -1,7 +1,7 @@
 """Learn from MNIST, and from pen strokes and folders of pictures, and write weights/.
 
-    python train.py --strokes digits.npz     the recipe of the weights in this repository
-    python train.py --recipe quick           one epoch of a small network, for trying things
+    python train.py --strokes digits.npz,letters.npz,symbols.npz     the recipe of the weights in this repository
+    python train.py --recipe quick                                   one epoch of a small network, for trying things
 
 Every setting is a field of `TrainConfig`; its flag appears by itself.
 """
@@ -25,8 +25,18 @@ from safetensors.torch import save_file
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from data import Pictures, load_folder, load_mnist, load_strokes, render, split_mnist, split_writers
-from evaluate import fit_temperature, logits_of
+from data import (
+    NO_DIGIT,
+    Pictures,
+    load_folder,
+    load_mnist,
+    load_strokes,
+    render,
+    render_scribbles,
+    split_mnist,
+    split_writers,
+)
+from measures import calibrate, logits_of
 from model import WEIGHTS, WEIGHTS_FILE, DigitNet, save_weights
 from preprocess import normalise, to_tensor
 
@@ -54,8 +64,10 @@ class TrainConfig:
     label_smoothing: float = setting(0.05, "share of the target spread over all ten classes")
     averaging: float = setting(0.998, "decay a step of the moving average of the weights; the average is what is written")
     channels: str = setting("32,64,128", "widths of the network: stem, middle, last")
-    strokes: str = setting("", "stroke file to learn from beside MNIST (.npz); a fifth of its writers is held back")
+    strokes: str = setting("", "stroke files to learn from beside MNIST (.npz, commas between them); a fifth of the writers is "
+                               "held back; letters and signs teach that no class is likely")
     renders: int = setting(4, "drawings made of every stroke sample, each with a pen of its own")
+    scribbles: int = setting(3000, "scribbles to learn from beside strokes that are no digits")
     extra: str = setting("", "folder of further pictures, one sub-folder per class")
     rotate: float = setting(14.0, "largest rotation, degrees")
     scale: float = setting(0.14, "largest change of width and of height, as a share")
@@ -130,7 +142,8 @@ class Run:
 
     def __init__(self, config: TrainConfig, pictures: Pictures, validation: Pictures):
         torch.manual_seed(config.seed)
-        self.config, self.validation = config, validation
+        self.config, self.all_validation = config, validation
+        self.validation = validation[validation.labels != NO_DIGIT]
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.low_precision = self.device.type == "cuda" or torch.cpu.get_capabilities().get("avx512_bf16", False)
         self.net = DigitNet(channels=[int(width) for width in config.channels.split(",")])
@@ -154,13 +167,20 @@ class Run:
         images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.low_precision):
             logits = self.net(images)  # (B, 10)
-        loss = F.cross_entropy(logits.float(), self.labels[rows], label_smoothing=self.config.label_smoothing)
+        loss = F.cross_entropy(logits.float(), self.targets(self.labels[rows]))
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
         self.average.update_parameters(self.net)
         self.step += 1
         return loss.detach()
+
+    def targets(self, labels: torch.Tensor) -> torch.Tensor:
+        """Return what the probabilities (B, 10) ought to be: nearly all for the label; for what is no digit, the same for all
+        ten (outlier exposure, Hendrycks et al. 2019)."""
+        smooth = self.config.label_smoothing
+        targets = (1 - smooth) * F.one_hot(labels.clamp_min(0), 10) + smooth / 10
+        return torch.where((labels == NO_DIGIT)[:, None], 0.1, targets)  # (B, 10)
 
     def train_epoch(self, steps: int | None = None) -> dict:
         """Go once over the pictures (or `steps` batches of them), measure on validation; return the row of the history."""
@@ -220,10 +240,9 @@ class Run:
     def finished(self, sources: dict) -> DigitNet:
         """Return the averaged network with its temperature, and with all that is to be known of it in `facts`."""
         net = self.average.module.cpu().eval()
-        net.temperature = fit_temperature(logits_of(net, self.validation.seen), self.validation.labels)
         first = self.validation.seen[0].numpy()
         recipe = {name: value for name, value in asdict(self.config).items() if name not in ("out", "data_dir")}
-        recipe |= {name: Path(recipe[name]).name for name in ("strokes", "extra")}  # where they lay says nothing elsewhere
+        recipe |= {name: ",".join(Path(path).name for path in recipe[name].split(",")) for name in ("strokes", "extra")}
         net.facts = {
             "recipe": recipe,
             "seed": self.config.seed,
@@ -231,9 +250,10 @@ class Run:
             "history": [{name: value for name, value in row.items() if name != "seconds"} for row in self.history],
             "validation_accuracy": self.history[-1]["validation_accuracy"],
             "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
-            "self_test": {"seen": base64.b64encode(first.tobytes()).decode(),
-                          "probabilities": net.probabilities(to_tensor(first[None]))[0].tolist()},
         }
+        calibrate(net, self.all_validation)
+        net.facts["self_test"] = {"seen": base64.b64encode(first.tobytes()).decode(),
+                                  "probabilities": net.probabilities(to_tensor(first[None]))[0].tolist()}
         return net
 
 
@@ -246,8 +266,11 @@ def load_pictures(config: TrainConfig) -> tuple[Pictures, Pictures, dict]:
     if config.strokes:
         seen_writers, unseen_writers = split_writers(load_strokes(config.strokes))
         drawings, held = render(seen_writers, config.renders, config.seed), render(unseen_writers, 1, 0)
-        sources |= {"strokes": len(drawings), "strokes_validation": len(held)}
+        sources |= {"strokes": int((drawings.labels != NO_DIGIT).sum()), "strokes_validation": int((held.labels != NO_DIGIT).sum())}
         pictures, validation = pictures + drawings, validation + held
+        if (drawings.labels == NO_DIGIT).any():
+            pictures = pictures + render_scribbles(config.scribbles, config.seed)
+            sources["no_digits"] = int((pictures.labels == NO_DIGIT).sum())
     if config.extra:
         more = load_folder(config.extra)
         sources["extra"] = len(more)
@@ -283,8 +306,8 @@ def train_and_save(config: TrainConfig, resume: bool = False) -> DigitNet:
     save_weights(net, out / WEIGHTS_FILE)
     (out / "config.json").write_text(json.dumps({"channels": net.channels}, indent=2) + "\n")
     (out / CHECKPOINT).unlink()
-    print(f"wrote {out / WEIGHTS_FILE}: {100 * net.facts['validation_accuracy']:.2f} % on {len(validation):,} validation "
-          f"pictures, temperature {net.temperature:.3f}, in {time.perf_counter() - started:.0f} s")
+    print(f"wrote {out / WEIGHTS_FILE}: {100 * net.facts['validation_accuracy']:.2f} % on {len(run.validation):,} validation "
+          f"digits, temperature {net.temperature:.3f}, in {time.perf_counter() - started:.0f} s")
     return net
 
 
@@ -298,7 +321,10 @@ def dry_run(config: TrainConfig) -> None:
 
 
 def search(config: TrainConfig, trials: int) -> None:
-    """Try random settings on the validation split; print them ranked and write search.csv into the output folder."""
+    """Try random settings on the validation split; print them ranked and write search.csv.
+
+    It goes into runs/search unless --out says otherwise.
+    """
     random = np.random.default_rng(config.seed)
     pictures, validation, _ = load_pictures(config)
     rows = []
@@ -314,7 +340,7 @@ def search(config: TrainConfig, trials: int) -> None:
                      "weight_decay": tried.weight_decay, "seconds": sum(row["seconds"] for row in run.history)})
         print(f"trial {trial}/{trials}: {100 * last['validation_accuracy']:.2f} %", flush=True)
     rows.sort(key=lambda row: (-row["validation_accuracy"], row["validation_loss"]))
-    out = Path(config.out)
+    out = Path("runs/search" if config.out == str(WEIGHTS) else config.out)
     out.mkdir(parents=True, exist_ok=True)
     with open(out / "search.csv", "w", newline="") as file:
         table = csv.DictWriter(file, rows[0].keys())
@@ -337,7 +363,8 @@ def check_settings(config: TrainConfig) -> None:
     rules = [("epochs", 1, 10_000), ("batch_size", 2, 60_000), ("lr", 1e-8, 100), ("momentum", 0, 0.999),
              ("weight_decay", 0, 1), ("label_smoothing", 0, 0.9), ("averaging", 0, 0.99999), ("renders", 1, 100),
              ("rotate", 0, 180), ("scale", 0, 0.9), ("shear", 0, 2), ("shift", 0, 14), ("elastic", 0, 10),
-             ("thickness", 0, 1), ("noise", 0, 1), ("erase", 0, 1), ("threads", 0, 1024), ("seed", 0, 2**31)]
+             ("thickness", 0, 1), ("scribbles", 1, 10**6), ("noise", 0, 1), ("erase", 0, 1),
+             ("threads", 0, 1024), ("seed", 0, 2**31)]
     for name, low, high in rules:
         if not low <= getattr(config, name) <= high:
             raise ValueError(f"--{name.replace('_', '-')} {getattr(config, name)} is out of range. Give a number from {low} "

@@ -89,9 +89,14 @@ def test_curl_by_way_of_the_queue_gets_the_same_numbers(server, expected):
     assert np.allclose(numbers(json.loads(data.removeprefix("data: "))[0]), expected, atol=1e-6)
 
 
-def node(server: str, file) -> dict:
+def need_node_client() -> None:
+    """Skip where @gradio/client is not installed, except under CI."""
     if not (ROOT / "tests" / "clients" / "node_modules").is_dir():
         (pytest.fail if os.environ.get("CI") else pytest.skip)("run npm ci --prefix tests/clients first")
+
+
+def node(server: str, file) -> dict:
+    need_node_client()
     done = subprocess.run([need("node"), ROOT / "tests" / "clients" / "predict.mjs", server, file], capture_output=True, text=True,
                           timeout=60)
     return json.loads(done.stdout)
@@ -143,7 +148,7 @@ def test_a_file_of_the_server_is_not_read_for_a_caller(server):
     assert status != 200 and "7" not in str(answer.get("data"))
 
 
-def test_predict_has_no_pad_and_no_ink_rules_in_its_description():
+def test_the_description_says_what_is_answered_when_there_is_nothing_to_read():
     from app import predict
     assert all(words in " ".join(predict.__doc__.split()) for words in ("empty sketch pad, or null", "without ink", "ten prob"))
 

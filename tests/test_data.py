@@ -6,7 +6,18 @@ import torch
 from conftest import STROKES, make_sketch, write_mnist
 from PIL import Image
 
-from data import draw, load_folder, load_mnist, load_strokes, render, split_mnist, split_writers
+from data import (
+    NO_DIGIT,
+    draw,
+    load_folder,
+    load_mnist,
+    load_strokes,
+    render,
+    restyle,
+    scribble,
+    split_mnist,
+    split_writers,
+)
 
 
 def write_strokes(path, writers=10):
@@ -68,11 +79,40 @@ def test_a_folder_that_is_laid_out_otherwise_is_refused_in_a_sentence(tmp_path, 
         load_folder(tmp_path)
 
 
-def test_strokes_are_split_by_writer(tmp_path):
-    strokes = load_strokes(write_strokes(tmp_path / "strokes.npz"))
+def test_strokes_are_split_by_writer_whatever_else_is_named(tmp_path):
+    strokes = load_strokes(write_strokes(tmp_path / "strokes.npz", writers=40))
     seen, unseen = split_writers(strokes)
-    assert len(seen) == 8 * len(STROKES) and len(unseen) == 2 * len(STROKES)
+    assert len(seen) + len(unseen) == len(strokes) and 0.05 < len(unseen) / len(strokes) < 0.4
     assert not set(seen.writers) & set(unseen.writers)
+    fewer = split_writers(strokes[:len(strokes) // 2])[1]
+    assert set(fewer.writers) <= set(unseen.writers)
+
+
+def test_several_stroke_files_are_read_as_one(tmp_path):
+    one, two = write_strokes(tmp_path / "one.npz", writers=1), write_strokes(tmp_path / "two.npz", writers=2)
+    assert len(load_strokes(f"{one},{two}")) == 3 * len(STROKES)
+
+
+@pytest.mark.parametrize("label, style", [("0", "slashed"), ("7", "crossed"), ("1", "hooked"), ("1", "footed")])
+def test_a_style_adds_one_stroke_to_its_digit_and_to_no_other(label, style):
+    sample = [np.array(line, np.float32) for line in STROKES[label]]
+    assert len(restyle(sample, label, style)) == len(sample) + 1
+    other = [np.array(line, np.float32) for line in STROKES["4"]]
+    assert restyle(other, "4", style) is other
+
+
+def test_what_is_no_digit_is_labelled_so_and_look_alikes_are_left_out(tmp_path):
+    strokes = load_strokes(write_strokes(tmp_path / "strokes.npz", writers=1))
+    strokes.labels[:3] = "A", "O", "7"
+    pictures = render(strokes[:3], 4, seed=0)
+    assert pictures.labels.tolist() == [NO_DIGIT, 7, 7, 7, 7]
+
+
+def test_a_scribble_is_long_and_runs_in_more_than_one_direction():
+    for seed in range(20):
+        strokes = scribble(np.random.default_rng(seed))
+        extent = np.ptp(np.concatenate(strokes), axis=0)
+        assert extent.min() > 0.4 * extent.max() and sum(map(len, strokes)) > 4 * extent.max()
 
 
 def test_strokes_come_back_as_they_were_written(tmp_path):

@@ -10,8 +10,10 @@ import torch
 from conftest import ROOT, run_program
 from huggingface_hub import ModelCard
 
+import card
 import evaluate
-from evaluate import calibration_error, check, confusion_of, fit_temperature, per_class, wilson
+from evaluate import check
+from measures import auroc, calibration_error, confusion_of, error_limit, fit_temperature, per_class, wilson
 
 
 def test_the_confusion_matrix_counts_written_against_read():
@@ -39,11 +41,27 @@ def test_the_wilson_interval_is_the_textbooks():
     assert (round(low, 4), round(high, 4)) == (0.4902, 0.9433)
 
 
+def test_the_area_under_the_curve_counts_pairs():
+    assert auroc(np.array([3.0, 2.0]), np.array([1.0, 2.0])) == (1 + 1 + 1 + 0.5) / 4
+
+
 def test_the_temperature_undoes_an_overconfidence():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(20_000, 10, generator=generator) * 2
     labels = torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
     assert fit_temperature(logits * 3, labels) == pytest.approx(3, rel=0.05)
+
+
+def test_the_error_limit_keeps_the_wrong_answers_within_the_target():
+    confidence = np.linspace(0.99, 0.50, 100)
+    probabilities = np.stack([confidence, 1 - confidence], axis=1)
+    labels = np.zeros(100, int)
+    labels[[30, 60, 61, 62]] = 1  # four wrong answers
+    limit = error_limit(probabilities, labels, 0.02)
+    kept = confidence >= limit["threshold"]
+    assert kept.sum() == limit["n"] == 60 and limit["wrong"] == 1 and limit["coverage"] == 0.6
+    assert limit["upper"] == wilson(1, 60)[1]
+    assert error_limit(probabilities, labels, 0.05)["threshold"] == 0.0
 
 
 def test_the_repository_belongs_together():
@@ -68,26 +86,26 @@ def copy(tmp_path, monkeypatch):
     shutil.copytree(ROOT / "weights", tmp_path / "weights")
     shutil.copy(ROOT / "MODEL_CARD.md", tmp_path)
     monkeypatch.setattr(evaluate, "WEIGHTS", tmp_path / "weights")
-    monkeypatch.setattr(evaluate, "CARD", tmp_path / "MODEL_CARD.md")
+    monkeypatch.setattr(card, "CARD", tmp_path / "MODEL_CARD.md")
     assert check(tmp_path / "weights", None) == []
     return tmp_path
 
 
 def test_one_digit_changed_in_the_card_is_found(copy):
-    card = copy / "MODEL_CARD.md"
-    text = card.read_text()
+    file = copy / "MODEL_CARD.md"
+    text = file.read_text()
     start, stop = (text.index(mark) for mark in ("<!-- results -->", "<!-- /results -->"))
     digits = [found.start() for found in re.finditer(r"\d", text[start:stop])]
     for place in digits[:: max(1, len(digits) // 25)]:
         place += start
-        card.write_text(text[:place] + str((int(text[place]) + 1) % 10) + text[place + 1:])
+        file.write_text(text[:place] + str((int(text[place]) + 1) % 10) + text[place + 1:])
         assert check(copy / "weights", None) == ["The tables of MODEL_CARD.md are not those of metrics.json."]
 
 
 def test_one_digit_changed_in_the_model_index_is_found(copy):
-    card = ModelCard.load(copy / "MODEL_CARD.md")
-    card.data.eval_results[0].metric_value -= 0.0001
-    (copy / "MODEL_CARD.md").write_text(str(card))
+    damaged = ModelCard.load(copy / "MODEL_CARD.md")
+    damaged.data.eval_results[0].metric_value -= 0.0001
+    (copy / "MODEL_CARD.md").write_text(str(damaged))
     assert check(copy / "weights", None) == ["The model-index of MODEL_CARD.md is not that of metrics.json."]
 
 
@@ -123,7 +141,7 @@ def test_an_example_that_is_read_otherwise_is_found(copy, monkeypatch, tmp_path)
     one, seven = sorted((tmp_path / "examples").glob("1_*"))[0], sorted((tmp_path / "examples").glob("7_*"))[0]
     shutil.copy(seven, one)
     monkeypatch.setattr(evaluate, "EXAMPLES", tmp_path / "examples")
-    assert check(copy / "weights", None) == [f"examples/{one.name} is read as 7, recorded was 1."]
+    assert f"examples/{one.name} is read as 7" in check(copy / "weights", None)[0]
 
 
 def test_missing_metrics_are_refused_in_a_sentence(copy):

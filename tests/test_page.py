@@ -112,6 +112,16 @@ def test_a_file_without_ink_says_so(page, tmp_path):
     sync_api.expect(page.get_by_text("There is no ink to read here")).to_be_visible(timeout=10_000)
 
 
+def test_after_an_example_a_bad_upload_is_still_refused_in_a_sentence(page, tmp_path):
+    page.locator(".gallery-item").first.click()
+    wait_for_answer(page, "0")
+    (tmp_path / "notes.png").write_text("not a picture")
+    page.locator("#upload").get_by_role("button", name="Remove").or_(
+        page.locator("#upload").get_by_role("button", name="Clear")).first.click()
+    page.locator("#upload input[type=file]").set_input_files(tmp_path / "notes.png")
+    sync_api.expect(page.get_by_text("not a picture that can be read")).to_be_visible(timeout=10_000)
+
+
 def test_the_answer_is_that_of_the_tab_in_front(page):
     draw(page, "7")
     wait_for_answer(page, "7")

@@ -138,6 +138,24 @@ def test_salt_and_pepper_are_smoothed_away():
     assert looks_like(see(noisy), SEEN)
 
 
+def test_halftone_paper_is_no_ink():
+    dots = np.where((np.indices(SKETCH.shape).sum(axis=0) % 4 == 0) & (np.indices(SKETCH.shape)[0] % 2 == 0), 130, 225)
+    assert looks_like(see(np.minimum(SKETCH, dots).astype(np.uint8)), SEEN, 9)
+
+
+def test_rough_paper_leaves_no_haze():
+    rough = SKETCH * 0.6 + 80 + np.random.default_rng(0).normal(0, 12, SKETCH.shape)
+    assert looks_like(see(rough.clip(0, 255).astype(np.uint8)), SEEN)
+
+
+def test_a_speck_of_a_twentieth_of_the_digit_is_dropped_and_a_stroke_of_a_fifth_is_kept():
+    ink = 255 - make_sketch(size=0.7)  # 196 pixels long
+    speck, stroke = ink.copy(), ink.copy()
+    speck[250:260, 100:110] = 255
+    stroke[230:240, 20:60] = 255
+    assert np.array_equal(drop_specks(speck), ink) and np.array_equal(drop_specks(stroke), stroke)
+
+
 def test_a_clean_drawing_is_not_smoothed():
     assert np.array_equal(smooth_noise(255 - SKETCH), 255 - SKETCH)
 

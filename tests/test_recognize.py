@@ -8,7 +8,7 @@ import pytest
 from conftest import STROKES, make_sketch, run_program
 from PIL import Image
 
-from recognize import Reading, Recognizer
+from recognize import Recognizer
 
 
 @pytest.fixture
@@ -53,6 +53,16 @@ def test_no_pictures_give_no_readings(recognizer):
     assert recognizer.read_batch([]) == []
 
 
+def test_an_odd_object_is_unreadable_in_a_sentence_of_ours(recognizer):
+    closed = Image.new("L", (9, 9))
+    closed.close()
+    loop = {"composite": None, "background": None}
+    loop["layers"] = [loop]
+    for odd in (closed, loop, {"composite": None, "layers": np.zeros((9, 9))}, ["7.png"], b"7", object(), "\0.png"):
+        reading = recognizer.read(odd)
+        assert reading.verdict == "unreadable" and reading.message.endswith(".") and "Error" not in reading.message, odd
+
+
 @pytest.mark.parametrize("image, verdict", [(np.zeros((9, 9)), "blank"), (np.zeros(3), "unreadable"), ({}, "unreadable")])
 def test_what_has_no_digit_has_a_sentence_and_no_probabilities(recognizer, image, verdict):
     reading = recognizer.read(image)
@@ -60,9 +70,44 @@ def test_what_has_no_digit_has_a_sentence_and_no_probabilities(recognizer, image
     assert reading.confidence == 0.0 and reading.message.endswith(".")
 
 
-def test_nobody_is_told_a_hundred_percent():
-    sure = Reading.of(np.eye(10)[8], np.zeros((28, 28), np.uint8))
-    assert sure.message == "This is an 8 (over 99.9 % sure)."
+def judged(recognizer, probabilities, parts=()):
+    return recognizer._judge(np.zeros((28, 28), np.uint8), np.array(probabilities), list(parts))
+
+
+@pytest.fixture
+def strict(recognizer):
+    """A recogniser that calls less than 90 % unsure, and less than 50 % for two digits together no digit."""
+    strict = Recognizer(recognizer.net)
+    strict.sure, strict.strange = 0.9, 0.5
+    return strict
+
+
+@pytest.mark.parametrize("probabilities, verdict, message", [
+    ([0, 0, 0, 0, 0, 0, 0, 0, 1.0, 0], "digit", "This is an 8 (over 99.9 % sure)."),  # nobody is told 100 %
+    ([0, 0.95, 0, 0, 0, 0, 0, 0.05, 0, 0], "digit", "This is a 1 (95.0 % sure)."),
+    ([0, 0, 0, 0, 0.6, 0, 0, 0, 0, 0.4], "unsure", "Unsure: 4 or 9?"),
+    ([0.1] * 10, "not_a_digit", "This does not look like a digit."),
+])
+def test_probabilities_become_a_verdict_and_a_sentence(strict, probabilities, verdict, message):
+    reading = judged(strict, probabilities)
+    assert (reading.verdict, reading.message) == (verdict, message)
+
+
+def test_two_digits_in_one_picture_are_counted(recognizer):
+    both = np.hstack([make_sketch("4", pad=200, width=15), make_sketch("7", pad=200, width=15)])
+    reading = recognizer.read(both)
+    assert (reading.verdict, reading.message) == ("several", "Two digits: write one at a time.")
+    assert reading.probabilities is not None
+
+
+def test_a_digit_of_two_strokes_is_one_digit(recognizer):
+    sketch = make_sketch("5")
+    sketch[78:90] = 255  # its flag stands alone
+    assert recognizer.read(sketch).verdict in ("digit", "unsure")
+
+
+def test_the_candidates_are_the_two_likeliest(strict):
+    assert judged(strict, [0, 0, 0, 0, 0.6, 0, 0, 0, 0, 0.4]).candidates == ["4", "9"]
 
 
 def test_weights_that_fail_their_self_test_are_refused(recognizer, tmp_path):
@@ -105,6 +150,7 @@ def test_the_plot_is_a_picture(scans, tmp_path):
     (["--weights", "missing", "examples"], "No weights at missing"),
     (["--weights", "README.md", "examples"], "README.md is damaged or is no safetensors file"),
     (["README.md"], "not a picture"),
+    (["examples", "--max-error", "0.2"], "No threshold was measured for an error of 0.2"),
     (["tests/clients"], "holds no pictures"),
     (["examples", "--csv", "missing/out.csv"], "missing/out.csv"),
 ])

@@ -1,0 +1,104 @@
+"""What a call costs beside a function that does nothing: the same page with a no-op predict, run beside ours, calls alternating.
+
+    python bench/serving.py             1 client, 200 calls each way, about 30 seconds
+"""
+
+import argparse
+import base64
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from http.client import HTTPConnection
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parent.parent
+PICTURE = ROOT / "examples" / "7_crossed_transparent.png"
+NO_OP = """
+import os, sys, threading
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+import gradio as gr
+def predict(image):
+    return dict.fromkeys("0123456789", 0.1)
+with gr.Blocks() as demo:
+    sketch, image, label = gr.Sketchpad(type="pil"), gr.Image(type="pil", image_mode=None), gr.Label(num_top_classes=10)
+    sketch.change(predict, sketch, label, api_visibility="private")
+    image.change(predict, image, label, api_name="predict")
+demo.launch(server_port=int(sys.argv[-1]), quiet=True, prevent_thread_lock=True)
+print("ready", flush=True)
+threading.Event().wait()
+"""
+
+
+def start(code: list[str]) -> tuple[subprocess.Popen, int]:
+    """Start a server on a free port; return it and the port once it answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen([sys.executable, *code, "--port", str(port)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    process.stdout.readline()
+    return process, port
+
+
+def one_shot(connection: HTTPConnection) -> None:
+    """Send the picture as a data URL and wait for the answer."""
+    url = "data:image/png;base64," + base64.b64encode(PICTURE.read_bytes()).decode()
+    body = json.dumps({"data": [{"url": url, "meta": {"_type": "gradio.FileData"}}]})
+    connection.request("POST", "/gradio_api/run/predict", body, {"Content-Type": "application/json"})
+    connection.getresponse().read()
+
+
+def queued(connection: HTTPConnection) -> None:
+    """Upload the picture, queue a call, and wait for the end of its stream."""
+    content = (b'--x\r\nContent-Disposition: form-data; name="files"; filename="7.png"\r\nContent-Type: image/png\r\n\r\n'
+               + PICTURE.read_bytes() + b"\r\n--x--\r\n")
+    connection.request("POST", "/gradio_api/upload", content, {"Content-Type": "multipart/form-data; boundary=x"})
+    path = json.loads(connection.getresponse().read())[0]
+    body = json.dumps({"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}]})
+    connection.request("POST", "/gradio_api/call/predict", body, {"Content-Type": "application/json"})
+    event = json.loads(connection.getresponse().read())["event_id"]
+    connection.request("GET", f"/gradio_api/call/predict/{event}")
+    connection.getresponse().read()
+
+
+def cpu_seconds(process: subprocess.Popen) -> float:
+    """Return the processor time that a server has used so far (Linux)."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def main() -> None:
+    """Measure both doors on both servers and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--calls", type=int, default=200, help="calls of each kind to each server (default: %(default)s)")
+    calls = parser.parse_args().calls
+    servers = {"ours": start(["app.py"]), "no-op": start(["-c", NO_OP])}
+    print("| Door | ours, ms p50 | no-op, ms p50 | ratio | ours, CPU ms a call | no-op, CPU ms a call |\n|---|---|---|---|---|---|")
+    try:
+        connections = {name: HTTPConnection("127.0.0.1", port) for name, (_, port) in servers.items()}
+        for name, call in (("one shot, data URL", one_shot), ("upload + queued call", queued)):
+            spent = {server: [] for server in servers}
+            for connection in connections.values():
+                for _ in range(10):
+                    call(connection)
+            used = {server: cpu_seconds(process) for server, (process, _) in servers.items()}
+            for _ in range(calls):
+                for server, connection in connections.items():
+                    started = time.perf_counter()
+                    call(connection)
+                    spent[server].append(1000 * (time.perf_counter() - started))
+            used = {server: 1000 * (cpu_seconds(process) - used[server]) / calls for server, (process, _) in servers.items()}
+            ours, floor = (float(np.median(spent[server])) for server in ("ours", "no-op"))
+            print(f"| {name} | {ours:.1f} | {floor:.1f} | {ours / floor:.2f} | {used['ours']:.1f} | {used['no-op']:.1f} |",
+                  flush=True)
+    finally:
+        for process, _ in servers.values():
+            process.terminate()
+
+
+if __name__ == "__main__":
+    main()

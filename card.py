@@ -1,0 +1,99 @@
+"""Numbers to card: the tables and the model-index of MODEL_CARD.md, made from metrics.json and from nothing else."""
+
+import re
+
+from huggingface_hub import EvalResult, ModelCard
+
+from measures import BINS
+from model import HERE
+
+CARD = HERE / "MODEL_CARD.md"
+MARKERS = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
+
+
+def card_tables(metrics: dict) -> str:
+    """Return the Markdown that stands between the card's markers."""
+    weights, test, speed = metrics["weights"], metrics["test"], metrics["speed"]
+    low, high = test["interval"]
+    held = sum(count for name, count in weights["pictures"].items() if name.endswith("_validation"))
+    lines = _table(("Measure", "Value (95 % interval)", "n"), [
+        ("MNIST test, as it is", f"{100 * test['accuracy']:.2f} % ({100 * low:.2f} to {100 * high:.2f})", f"{test['n']:,}"),
+        ("MNIST test, through the road of an upload", f"{100 * test['accuracy_through_the_road']:.2f} %", f"{test['n']:,}"),
+        ("Validation at the last epoch", f"{100 * weights['validation_accuracy']:.2f} %", f"{held:,}"),
+        (f"Calibration error on MNIST test ({BINS} bins)", f"{test['calibration_error']:.4f}", f"{test['n']:,}")])
+    lines += [f"One network, seed {weights['seed']}, {weights['parameters']:,} parameters, {weights['bytes'] / 1e6:.2f} MB, "
+              f"temperature {weights['temperature']:.3f}, weights `{weights['hash'][:12]}`. Measured on {metrics['date']}.", ""]
+    lines += _table(("Digit", "Precision", "Recall", "F1", "n"), [
+        (row["digit"], f"{row['precision']:.4f}", f"{row['recall']:.4f}", f"{row['f1']:.4f}", f"{row['n']:,}")
+        for row in test["per_class"]])
+    if "hands" in metrics:
+        hands, writers = metrics["hands"], metrics["hands"]["writers"]
+        lines += ["**Drawings of unseen writers**, through the whole road, and the same network behind a plain resize as most "
+                  "demos have it:", ""]
+        lines += _table(("Condition", "Right (95 % interval)", "Plain resize", "n"), [
+            (name, _percent(row["road"]), f"{100 * row['plain']['share']:.1f} %", f"{row['road']['n']:,}")
+            for name, row in hands["conditions"].items()])
+        lines += _table(("Style", "Right (95 % interval)", "n"), [
+            (name, _percent(row), f"{row['n']:,}") for name, row in hands["styles"].items()])
+        lines += [f"Over {writers['n']} writers: {100 * writers['mean']:.2f} +- {100 * writers['deviation']:.2f} % right on the "
+                  f"clean pad; the worst tenth of them {100 * writers['worst_tenth']:.2f} %.", ""]
+    for kind, title in (("learned", "training has too"), ("never_learned", "training never has")):
+        lines += [f"**Corrupted pictures** of MNIST's test part, distortions of a kind that {title} (mean "
+                  f"{100 * metrics['corruptions'][kind]['mean']:.1f} %):", ""]
+        lines += _table(("Corruption", "Right (95 % interval)", "n"), [
+            (name, _percent(row), f"{row['n']:,}") for name, row in metrics["corruptions"][kind].items() if name != "mean"])
+    if metrics["limits"]:
+        lines += ["**Error targets**: below the threshold an answer is marked unsure. Set on validation pictures:", ""]
+        lines += _table(("Wrong answers accepted", "Threshold", "Coverage", "Wrong of n", "Upper end of the 95 % interval"), [
+            (f"{100 * row['max_error']:g} %", f"{row['threshold']:.3f}", f"{100 * row['coverage']:.2f} %",
+             f"{row['wrong']} of {row['n']:,}", f"{100 * row['upper']:.2f} %") for row in metrics["limits"]["errors"]])
+    if "refusal" in metrics:
+        lines += ["**Refused as no digit**, where 99 % of the validation digits are kept (look-alikes such as O, I, l, Z, S left "
+                  f"out); area under the curve {metrics['refusal']['auroc']:.3f}:", ""]
+        lines += _table(("Kind", "Refused (95 % interval)", "n"), [
+            (name, _percent(row), f"{row['n']:,}") for name, row in metrics["refusal"].items() if name != "auroc"])
+    lines += _table(("Time for one picture", "Milliseconds (median)"), [
+        ("read a 280x280 sketch, everything included", f"{speed['read']:.2f}"),
+        ("the network alone", f"{speed['network']:.2f}"),
+        ("the network, in batches of 64", f"{speed['network_in_batches_of_64']:.2f}")])
+    return "\n".join([*lines, f"On {speed['machine']}.", ""])
+
+
+def _table(head: tuple, rows: list[tuple]) -> list[str]:
+    """Return the lines of a Markdown table and an empty line."""
+    return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *("| " + " | ".join(row) + " |" for row in rows), ""]
+
+
+def _percent(row: dict) -> str:
+    """Return a share and its interval in words for a table."""
+    low, high = row["interval"]
+    return f"{100 * row['share']:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def card_results(metrics: dict) -> list[EvalResult]:
+    """Return the entries of the card's model-index."""
+    return [EvalResult(task_type="image-classification", task_name="Handwritten digit recognition", dataset_type="ylecun/mnist",
+                       dataset_name="MNIST", dataset_split="test", metric_type="accuracy", metric_name=name,
+                       metric_value=round(value, 4))
+            for name, value in (("Accuracy", metrics["test"]["accuracy"]),
+                                ("Accuracy through the road of an upload", metrics["test"]["accuracy_through_the_road"]))]
+
+
+def write_card(metrics: dict) -> None:
+    """Put tables and model-index into MODEL_CARD.md, between the markers and into the front matter."""
+    card = ModelCard.load(CARD)
+    card.data.model_name = "DigitVision"
+    card.data.eval_results = card_results(metrics)
+    CARD.write_text(MARKERS.sub(lambda found: found[1] + card_tables(metrics) + found[2], str(card)), encoding="utf-8")
+
+
+def card_mistakes(metrics: dict) -> list[str]:
+    """Return a sentence for each part of the card that does not say what the metrics say; [] where all does."""
+    card = ModelCard.load(CARD)
+    found = MARKERS.search(card.text)
+    wrong = []
+    if not found or found[0] != f"{found[1]}{card_tables(metrics)}{found[2]}":
+        wrong.append("The tables of MODEL_CARD.md are not those of metrics.json.")
+    if card.data.eval_results != card_results(metrics):
+        wrong.append("The model-index of MODEL_CARD.md is not that of metrics.json.")
+    return wrong

@@ -1,0 +1,76 @@
+"""What README and card say to type is what works."""
+
+import json
+import re
+import subprocess
+import sys
+
+import gradio
+import pytest
+from conftest import ROOT, need, run_program
+
+README = (ROOT / "README.md").read_text()
+CARD = (ROOT / "MODEL_CARD.md").read_text()
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def with_address(code: str, server: str) -> str:
+    return code.replace("http://127.0.0.1:7860", server)
+
+
+def test_the_readme_begins_with_the_two_commands():
+    body = README.split("---\n", 2)[2]
+    assert [line.split("#")[0].split() for line in blocks(body, "bash")[0].splitlines()] == [["make", "app"], ["make", "test"]]
+    makefile = (ROOT / "Makefile").read_text()
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in ("app", "test", "train", "evaluate", "bench"))
+
+
+def test_the_front_matter_names_the_gradio_that_was_tested():
+    assert f"sdk_version: {gradio.__version__}" in README and "app_file: app.py" in README
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_the_python_of_the_readme_runs_as_written(server, number):
+    code = with_address(blocks(README, "python")[number], server)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "7" in done.stdout, done.stderr
+
+
+def test_the_javascript_of_the_readme_runs_as_written(server):
+    from test_app import need_node_client
+    need_node_client()
+    code = with_address(blocks(README, "js")[0], server)
+    done = subprocess.run([need("node"), "--input-type=module"], input=code.replace(
+        '"@gradio/client"', json.dumps((ROOT / "tests/clients/node_modules/@gradio/client/dist/index.js").as_uri())),
+        cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert "label: '7'" in done.stdout, done.stderr
+
+
+def test_the_curl_commands_of_the_readme_run_as_written(server):
+    need("curl")
+    shell = [with_address(code, server) for code in blocks(README, "bash") if "curl" in code]
+    assert len(shell) == 2
+    for code in shell:
+        done = subprocess.run(["bash", "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+        assert '"label":"7"' in done.stdout.replace(" ", ""), done.stderr
+
+
+def test_the_code_of_the_card_runs_as_written():
+    code = blocks(CARD, "python")[0].replace("7.png", "examples/7_crossed_transparent.png")
+    done = run_program("-c", code)
+    assert done.stdout.startswith("digit 7 "), done.stderr
+
+
+def test_every_flag_that_the_readme_shows_is_known():
+    for program in ("app", "recognize", "train", "evaluate"):
+        known = set(re.findall(r"--[a-z-]+", run_program(f"{program}.py", "--help").stdout))
+        shown = {flag for line in re.findall(rf"python {program}\.py[^\n`]*", README) for flag in re.findall(r"--[a-z-]+", line)}
+        assert shown <= known, program
+
+
+def test_every_figure_of_the_card_is_there():
+    figures = re.findall(r"!\[.*?\]\((.*?)\)", CARD)
+    assert len(figures) == 4 and all((ROOT / figure).is_file() for figure in figures)
