@@ -241,8 +241,8 @@ def drop_lines(ink: np.ndarray) -> np.ndarray:
 def _rows_of_lines(ink: np.ndarray) -> np.ndarray:
     """Return (H, W) bool, where lines run from left to right, up to 4 degrees askew.
 
-    A line along the upper or lower edge is a frame: it goes with everything outside of it. A line inside goes only where it
-    runs from border to border and is paler than the ink or one of several, and the strokes that cross it stay.
+    A line as dark as the ink along the upper or lower edge is a frame: it goes with everything outside of it. Another goes only
+    where it runs from border to border, and is paler than the ink or one of several; the strokes on it and across it stay.
     """
     height, width = ink.shape
     found, inner = np.zeros(ink.shape, bool), []
@@ -260,16 +260,22 @@ def _rows_of_lines(ink: np.ndarray) -> np.ndarray:
             continue
         thick = (runs & (np.abs(row - middle) <= 0.06 * height)).sum(axis=0)  # (W,) pixels
         cover = np.count_nonzero(thick) / width
-        reach = float(np.median(thick[thick > 0])) / 2 + 1.5 if cover else 0
-        if cover > 0.5 and middle.max() < 0.16 * height:
-            found |= row <= middle + reach
-        elif cover > 0.5 and middle.min() > 0.84 * height:
-            found |= row >= middle - reach
-        elif cover > 0.7 and thick[:max(2, width // 20)].any() and thick[-max(2, width // 20):].any():
-            line = np.abs(row - middle) <= reach
-            inner.append((middle[width // 2], line, reach, np.median(ink[line & (runs > 0)]) < 160))
-    for _, line, reach, pale in inner:
-        if pale or len(inner) > 1:
+        if cover < 0.5:
+            continue
+        reach = float(np.median(thick[thick > 0])) / 2 + 1.5
+        line = np.abs(row - middle) <= reach
+        level = float(np.quantile(np.where(line, ink, 0).max(axis=0)[thick > 0], 0.3))  # strokes lie on less than 70 % of it
+        pale = level < 160
+        ends = thick[:max(2, width // 10)].any(), thick[-max(2, width // 10):].any()
+        for side, out in ((middle.max() < 0.16 * height, middle <= 1), (middle.min() > 0.84 * height, middle >= height - 2)):
+            if side and not pale and (all(ends) or out[0] and not ends[0] or out[-1] and not ends[1]):  # or it leaves the picture
+                found |= row <= middle + reach if middle.max() < 0.16 * height else row >= middle - reach
+        if cover > 0.7 and all(ends):
+            inner.append((middle[width // 2], line, reach, level if pale else None))
+    for _, line, reach, level in inner:
+        if level is not None:
+            found |= line & (ink < 1.4 * level + 20)  # what is darker is a stroke, also one along the line
+        elif len(inner) > 1:
             strokes = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((int(2 * reach + 2), 1), np.uint8))
             found |= line & (strokes == 0)
     return found

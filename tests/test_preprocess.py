@@ -173,6 +173,15 @@ def test_squared_paper_is_dropped():
     assert looks_like(see(squared), SEEN)
 
 
+def test_a_stroke_along_a_ruled_line_stays():
+    bar = np.flatnonzero((SKETCH < 128).sum(axis=1) > 90)  # the rows of the 7's bar
+    for place in (bar[2], bar[-3], int(bar.mean())):
+        ruled = SKETCH.copy()
+        ruled[place:place + 2] = np.minimum(ruled[place:place + 2], 180)
+        ruled[place + 90:place + 92] = np.minimum(ruled[place + 90:place + 92], 180)
+        assert looks_like(see(ruled), SEEN), place
+
+
 def test_a_printed_frame_at_the_edge_is_dropped():
     framed = SKETCH.copy()
     framed[:8] = framed[:, -6:] = 20
