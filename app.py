@@ -89,6 +89,8 @@ def decode_upload(component: gr.Image, payload):
     if payload is None:
         return None
     picture = payload.path or ""
+    if picture and Path(component.GRADIO_CACHE).resolve() not in Path(picture).resolve().parents:
+        raise refusal("A path on the server is no picture of yours. Send the file.")  # Gradio guards only paths that carry a meta
     if (payload.url or "").startswith("data:"):
         try:
             picture = base64.b64decode(payload.url.partition(",")[2], validate=True)

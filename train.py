@@ -56,7 +56,7 @@ class TrainConfig:
     data_dir: str = setting("data", "folder of MNIST; downloaded there where it is missing")
     out: str = setting(str(WEIGHTS), "folder to write the weights to")
     seed: int = setting(0, "reaches everything random")
-    epochs: int = setting(36, "passes over the training pictures")
+    epochs: int = setting(32, "passes over the training pictures")
     batch_size: int = setting(256, "pictures a step")
     lr: float = setting(0.4, "learning rate at the peak of the one-cycle schedule (SGD, Nesterov momentum)")
     momentum: float = setting(0.9, "of SGD")

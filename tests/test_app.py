@@ -144,8 +144,11 @@ def test_a_damaged_data_url_is_refused_in_a_sentence(server):
 
 
 def test_a_file_of_the_server_is_not_read_for_a_caller(server):
-    status, answer = run(server, {"path": str(PICTURE), "meta": {"_type": "gradio.FileData"}})
-    assert status != 200 and "7" not in str(answer.get("data"))
+    for meta in ({}, {"meta": {"_type": "gradio.FileData"}}):
+        for path in (str(PICTURE), "/etc/passwd", "/etc/nothing"):
+            status, answer = run(server, {"path": path, **meta})
+            assert status != 200 and "data" not in answer
+            assert meta or answer["error"] == "A path on the server is no picture of yours. Send the file."
 
 
 def test_the_description_says_what_is_answered_when_there_is_nothing_to_read():
