@@ -146,12 +146,19 @@ def build() -> gr.Blocks:
     return demo.queue(max_size=WAITING, default_concurrency_limit=4)
 
 
+def port(text: str) -> int:
+    """Return the number of a port; argparse turns the error into a sentence and exit code 2."""
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port. Give a number from 1 to 65535.")
+    return int(text)
+
+
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Return the flags of a command line; Gradio's own environment variables give the defaults."""
     parser = argparse.ArgumentParser(description="Serve the page and the API.", allow_abbrev=False)
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
                         help="address to listen on; 0.0.0.0 opens it to the network (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=os.environ.get("GRADIO_SERVER_PORT", "7860"),
+    parser.add_argument("--port", type=port, default=os.environ.get("GRADIO_SERVER_PORT", "7860"),
                         help="port to listen on (default: %(default)s)")
     parser.add_argument("--weights", help="folder, .safetensors file, or hub id ORG/NAME[@REVISION] (default: weights/)")
     add_max_error(parser)

@@ -130,12 +130,17 @@ def load_strokes(paths: str | Path) -> Strokes:
         try:
             with np.load(path, allow_pickle=False) as file:
                 points, stroke_start, sample_start = (file[key] for key in ("points", "stroke_start", "sample_start"))
-                labels.append(file["label"])
-                writers.append(file["writer"])
+                label, writer = file["label"].astype(str), file["writer"].astype(str)
+            starts = (stroke_start, len(points)), (sample_start, len(stroke_start) - 1)
+            if (points.shape[1:] != (2,) or not np.isfinite(points).all() or not len(label) == len(writer) == len(sample_start) - 1
+                    or any((np.diff(start) < 1).any() or start[0] < 0 or start[-1] > end for start, end in starts)):
+                raise ValueError("shapes that do not fit each other")
         except Exception as error:  # numpy, zipfile and the missing keys each raise their own
             raise ValueError(f"{path} is no stroke file. Name an .npz with points, stroke_start, sample_start, label and "
                              "writer.") from error
-        strokes = [points[start:stop] for start, stop in pairwise(stroke_start)]
+        labels.append(label)
+        writers.append(writer)
+        strokes = [points[start:stop].astype(np.float32) for start, stop in pairwise(stroke_start)]
         samples += [strokes[start:stop] for start, stop in pairwise(sample_start)]
     return Strokes(samples, np.concatenate(labels), np.concatenate(writers))
 

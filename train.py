@@ -358,8 +358,8 @@ def search(config: TrainConfig, trials: int) -> None:
 def check_settings(config: TrainConfig) -> None:
     """Raise ValueError with a sentence for a setting that cannot work."""
     widths = config.channels.split(",")
-    if len(widths) != 3 or not all(width.strip().isdigit() and int(width) > 0 for width in widths):
-        raise ValueError(f"--channels {config.channels} is not three widths. Write them like 32,64,128.")
+    if len(widths) != 3 or not all(width.isdecimal() and 1 <= int(width) <= 1024 for width in widths):
+        raise ValueError(f"--channels {config.channels} is not three widths from 1 to 1024. Write them like 32,64,128.")
     rules = [("epochs", 1, 10_000), ("batch_size", 2, 60_000), ("lr", 1e-8, 100), ("momentum", 0, 0.999),
              ("weight_decay", 0, 1), ("label_smoothing", 0, 0.9), ("averaging", 0, 0.99999), ("renders", 1, 100),
              ("rotate", 0, 180), ("scale", 0, 0.9), ("shear", 0, 2), ("shift", 0, 14), ("elastic", 0, 10),
@@ -393,6 +393,8 @@ def main() -> int:
     config, flags = parse()
     try:
         check_settings(config)
+        if flags.search < 0:
+            raise ValueError(f"--search {flags.search} is out of range. Give the number of trials.")
         torch.set_num_threads(config.threads or os.cpu_count() or 1)
         if flags.dry_run:
             dry_run(config)

@@ -178,7 +178,8 @@ def test_drawings_of_every_size_are_read(client, tmp_path):
 @pytest.mark.parametrize("arguments, words", [
     (["--weights", "missing"], "No weights at missing"),
     (["--weights", "README.md"], "no safetensors file"),
-    (["--port", "many"], "invalid int value: 'many'"),
+    (["--port", "many"], "'many' is no port. Give a number from 1 to 65535."),
+    (["--port", "99999"], "'99999' is no port"),
 ])
 def test_what_the_user_can_mend_is_a_sentence_and_exit_code_2(arguments, words):
     done = run_program("app.py", *arguments)

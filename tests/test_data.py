@@ -141,6 +141,17 @@ def test_a_file_without_strokes_is_refused_in_a_sentence(tmp_path):
         load_strokes(tmp_path / "strokes.npz")
 
 
+@pytest.mark.parametrize("part, value", [
+    ("points", np.zeros((5, 3))), ("points", np.full((500, 2), np.nan)), ("label", np.array(["1"])),
+    ("sample_start", np.array([0, 99999])),
+])
+def test_strokes_that_do_not_fit_each_other_are_refused_in_a_sentence(tmp_path, part, value):
+    arrays = dict(np.load(write_strokes(tmp_path / "strokes.npz", writers=1)))
+    np.savez(tmp_path / "odd.npz", **{**arrays, part: value})
+    with pytest.raises(ValueError, match="no stroke file"):
+        load_strokes(tmp_path / "odd.npz")
+
+
 def test_damaged_mnist_is_refused_with_the_next_step(tmp_path):
     file = write_mnist(tmp_path) / "MNIST" / "raw" / "train-images-idx3-ubyte"
     file.write_bytes(file.read_bytes()[:5000])

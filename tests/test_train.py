@@ -143,6 +143,8 @@ def test_a_rotation_turns_the_picture():
     (["--epochs", "0"], "--epochs 0 is out of range"),
     (["--lr", "nan"], "--lr nan is out of range"),
     (["--channels", "8,12"], "is not three widths"),
+    (["--channels", "8,12,9999999"], "is not three widths"),
+    (["--search", "-1"], "--search -1 is out of range"),
     (["--resume"], "no interrupted run"),
     (["--strokes", "missing.npz"], "missing.npz is no stroke file"),
     (["--extra", "tests/clients"], "tests/clients"),
