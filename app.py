@@ -6,12 +6,21 @@
 
 import argparse
 import base64
+import errno
 import os
+import socket
 import sys
 import threading
 from pathlib import Path
 
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported: nothing is sent anywhere
+# read when gradio is imported: nothing is sent anywhere; what is set to nothing counts as not set; a port must be a number
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+for setting in ("GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT"):
+    if not os.environ.get(setting):
+        os.environ.pop(setting, None)
+if not os.environ.get("GRADIO_SERVER_PORT", "7860").isdecimal():
+    print("GRADIO_SERVER_PORT is no port. Give it a number from 1 to 65535, or take it out of the environment.", file=sys.stderr)
+    sys.exit(2)
 
 import cv2
 import gradio as gr
@@ -153,10 +162,26 @@ def port(text: str) -> int:
     return int(text)
 
 
+def check_address(host: str, port: int) -> None:
+    """Raise OSError with a sentence where a server cannot listen at an address."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does: a port just left is free
+            probe.bind(address)
+    except (OSError, UnicodeError) as error:  # a name too long for the name service raises the latter
+        reason = getattr(error, "errno", None)
+        if reason == errno.EADDRINUSE:
+            raise OSError(f"Port {port} is taken. Name another one with --port.") from error
+        if reason == errno.EACCES:
+            raise OSError(f"Port {port} is kept for the administrator. Name one from 1024 up with --port.") from error
+        raise OSError(f"This machine has no address {host!r}. Give --host 127.0.0.1, 0.0.0.0, or an address of its own.") from error
+
+
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Return the flags of a command line; Gradio's own environment variables give the defaults."""
     parser = argparse.ArgumentParser(description="Serve the page and the API.", allow_abbrev=False)
-    parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
+    parser.add_argument("--host", type=lambda text: text.strip("[]"), default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
                         help="address to listen on; 0.0.0.0 opens it to the network (default: %(default)s)")
     parser.add_argument("--port", type=port, default=os.environ.get("GRADIO_SERVER_PORT", "7860"),
                         help="port to listen on (default: %(default)s)")
@@ -170,25 +195,20 @@ def main() -> int:
     global served
     flags = parse()
     try:
+        check_address(flags.host, flags.port)
         served = Recognizer.from_pretrained(flags.weights, flags.max_error)
         torch.set_num_threads(1)  # one picture is too little to share: more threads only wait for each other
         cv2.setNumThreads(1)
         _, address, _ = build().launch(
-            server_name=flags.host, server_port=flags.port, share=False, quiet=True, prevent_thread_lock=True, show_error=False,
-            ssr_mode=False, max_file_size=MAX_FILE, enable_monitoring=False, run_history=False, footer_links=["api"],
-            css=STYLE)
+            server_name=f"[{flags.host}]" if ":" in flags.host else flags.host, server_port=flags.port,
+            share=False, quiet=True, prevent_thread_lock=True, show_error=False, ssr_mode=False, max_file_size=MAX_FILE,
+            enable_monitoring=False, run_history=False, footer_links=["api"], css=STYLE)
         print(f"DigitVision {served.version} at {address} - Ctrl-C stops it", flush=True)
         threading.Event().wait()
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
         return 130
-    except OSError as error:
-        if "empty port" in str(error):
-            print(f"Port {flags.port} is taken. Name another one with --port.", file=sys.stderr)
-        else:
-            print(error, file=sys.stderr)
-        return 2
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0

@@ -18,6 +18,7 @@ VALIDATION = 5_000  # pictures; the last of MNIST's 60,000, written by people wh
 VALIDATION_WRITERS = 0.2  # share of the writers of stroke files that are never learned from
 NO_DIGIT = -1  # the label of what is no digit: letters, signs, scribbles
 LOOK_ALIKES = frozenset("OoIliZzSsqgbB/|")  # letters and signs that are digits in shape; neither learned from nor measured
+HANDS = {"0": {"slashed": 0.1}, "1": {"hooked": 0.4, "footed": 0.2}, "7": {"crossed": 0.25}}  # how often a redrawn digit gets one
 PAD = 280  # pixels; the side of the page's sketch pad, on which strokes are drawn
 MNIST_FILES = {True: "train", False: "t10k"}
 
@@ -171,10 +172,10 @@ def draw(sample: list[np.ndarray], width: float, size: float, at: tuple[float, f
     return paper
 
 
-def restyle(sample: list[np.ndarray], label: str, style: str) -> list[np.ndarray]:
+def restyle(sample: list[np.ndarray], label: str, style: str, reach: float = 1.0) -> list[np.ndarray]:
     """Return a sample with a stroke added that some hands write: a "hooked" or "footed" 1, a "crossed" 7, a "slashed" 0.
 
-    A sample of another digit comes back as it is.
+    `reach` makes hook, foot and cross longer or shorter. A sample of another digit comes back as it is.
     """
     points = np.concatenate(sample)
     low, high = points.min(axis=0), points.max(axis=0)
@@ -183,13 +184,13 @@ def restyle(sample: list[np.ndarray], label: str, style: str) -> list[np.ndarray
         extra = np.array([[high[0], low[1]], [low[0], high[1]]])
     elif (label, style) == ("7", "crossed"):
         stem = points[np.abs(points[:, 1] - middle[1]).argmin()]  # where the bar crosses, half way down
-        extra = stem + np.array([[-0.22, 0.02], [0.22, -0.02]]) * size
+        extra = stem + np.array([[-0.22, 0.02], [0.22, -0.02]]) * reach * size
     elif (label, style) == ("1", "hooked"):
         top = points[points[:, 1].argmin()]
-        extra = np.array([top + np.array([-0.28, 0.24]) * size, top])
+        extra = np.array([top + np.array([-0.28, 0.24]) * reach * size, top])
     elif (label, style) == ("1", "footed"):
         foot = points[points[:, 1].argmax()]
-        extra = foot + np.array([[-0.25, 0.0], [0.25, 0.0]]) * size
+        extra = foot + np.array([[-0.25, 0.0], [0.25, 0.0]]) * reach * size
     else:
         return sample
     return [*sample, extra.astype(np.float32)]
@@ -240,8 +241,9 @@ def render(strokes: Strokes, times: int, seed: int) -> Pictures:
         for time in range(times if label.isdigit() else 1):
             hand = sample
             if time:
-                if random.random() < 0.2:
-                    hand = restyle(hand, label, str(random.choice(["slashed", "crossed", "hooked", "footed"])))
+                for style, often in HANDS.get(label, {}).items():
+                    if random.random() < often:
+                        hand = restyle(hand, label, style, random.uniform(0.6, 1.6))
                 hand = shake(hand, random, 0.02)
             size = random.uniform(0.3, 0.9)
             picture = see(draw(hand, width=size * PAD * random.uniform(0.03, 0.16), size=size))

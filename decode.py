@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # what people send; Pillow's other decoders stay shut
 MAX_PIXELS = 40_000_000  # pixels; a 40-megapixel photograph is the largest that a phone takes by default
+OVERSHOOT = 1.5  # floats up to this were meant to end at 1: bicubic and Lanczos resizing swing beyond
 KEPT_SIDE = 1024  # pixels; larger pictures are reduced at once: a digit on 3 % of the side still has 30 pixels
 
 
@@ -113,13 +114,15 @@ def channels_last(array: np.ndarray) -> np.ndarray:
 def full_range(array: np.ndarray) -> np.ndarray:
     """Return numbers of any real dtype as uint8: the smallest full scale (1, 255, 10, 12, 14, 16 bits) that holds them is 255.
 
-    Negative and larger numbers are scaled from their own smallest to their largest. Raises PictureError for NaN, infinity
-    and things that are no numbers.
+    Floats that resizing left a little above 1 are cut to it. Negative and larger numbers are scaled from their own smallest to
+    their largest. Raises PictureError for NaN, infinity and things that are no numbers.
     """
-    if array.dtype == np.uint8:
+    if array.dtype == np.uint8 and array.max() != 1:
         return array
     if array.dtype.kind not in "buif":
         raise PictureError("The array does not hold numbers. Give integers from 0 to 255 or floats from 0 to 1.")
+    if array.dtype.kind == "f" and 1 < array.max(initial=0) <= OVERSHOOT:
+        array = np.minimum(array, 1)
     array = array.astype(np.float64)
     low, high = array.min(), array.max()
     if not (np.isfinite(low) and np.isfinite(high)):

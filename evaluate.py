@@ -153,8 +153,8 @@ def measure_speed(recognizer: Recognizer) -> dict:
     sketch[60:220, 130:150] = 0
     one, many = torch.zeros(1, 1, 28, 28), torch.zeros(64, 1, 28, 28)
     speed = {"read": _milliseconds(lambda: recognizer.read(sketch)),
-             "network": _milliseconds(lambda: recognizer.net.probabilities(one)),
-             "network_in_batches_of_64": _milliseconds(lambda: recognizer.net.probabilities(many)) / 64}
+             "network": _milliseconds(lambda: recognizer.quick.probabilities(one)),
+             "network_in_batches_of_64": _milliseconds(lambda: recognizer.quick.probabilities(many)) / 64}
     torch.set_num_threads(threads)
     return speed | {"machine": f"one core of {_processor()} ({os.cpu_count()} cores)"}
 

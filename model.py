@@ -4,6 +4,7 @@ Everything that belongs to the weights travels in `model.safetensors`: the tenso
 constructor's arguments, the temperature, how the weights were made, a hash of the tensors and a self-test.
 """
 
+import copy
 import hashlib
 import json
 import re
@@ -14,6 +15,7 @@ from huggingface_hub import ModelCard, PyTorchModelHubMixin, hf_hub_download
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 HERE = Path(__file__).parent
 WEIGHTS = HERE / "weights"  # the folder of the weights that come with the code
@@ -63,6 +65,15 @@ class DigitNet(
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
         """Return calibrated probabilities (B, 10), float32: softmax of the logits over the temperature (Guo et al. 2017)."""
         return (self(images) / self.temperature).softmax(dim=1)
+
+    def folded(self) -> "DigitNet":
+        """Return a copy that gives the same answers sooner: batch norm inside the convolutions, channels last. In eval mode."""
+        net = copy.deepcopy(self).eval()
+        layers = [fuse_conv_bn_eval(layer, after) if isinstance(after, nn.BatchNorm2d) else layer
+                  for layer, after in zip(net.features, [*net.features[1:], None], strict=True)
+                  if not isinstance(layer, nn.BatchNorm2d)]
+        net.features = nn.Sequential(*layers)
+        return net.to(memory_format=torch.channels_last)
 
     @classmethod
     def _from_pretrained(cls, *, model_id, revision, cache_dir, force_download, local_files_only, token, **_):
@@ -144,7 +155,7 @@ def find_weights(name: str | Path | None = None) -> DigitNet:
     """
     path = Path(WEIGHTS if name is None else name)
     if path.is_dir():
-        return DigitNet.from_pretrained(path)
+        return load_weights(path / WEIGHTS_FILE)
     if path.suffix == ".safetensors" or path.exists() or not HUB_NAME.fullmatch(str(name)):
         return load_weights(path)
     repository, _, revision = str(name).partition("@")

@@ -6,6 +6,7 @@ to document recognition", section III.A). `to_tensor` then is the only place whe
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,10 +18,15 @@ SIDE = 28  # pixels; the side of an MNIST picture
 DIGIT_BOX = 20  # pixels; MNIST scaled its digits into 20x20
 MEAN, STD = 0.1307, 0.3081  # of MNIST's 60,000 training pictures, ink from 0 to 1
 
-WORK_SIDE = 320  # pixels; ink is looked for at this size, and looked at again closer where it is small
+WORK_SIDE = 192  # pixels; ink is looked for at this size, and looked at again closer where it is small
 
 MIN_CONTRAST = 14  # grey levels of 255; fainter than this, ink cannot be told from paper
 INK_LEVEL = 64  # of 255; a quarter of the ink's full strength: darker than noise, fainter than a soft edge's middle
+UNIFORM = 0.95  # of the rim's pixels; paper, a frame or a table all around
+SHADOW = 0.35  # of the light; what is darker than this is no shadow but ink, a frame or a table
+FRAME = 160  # of 255; a line along an edge that is darker than this is a printed frame
+PALE = 200  # of 255; a line paler than this is ruled paper, whatever else it crosses
+NEIGHBOUR = 0.28  # of the picture's side; a piece at the border with its middle this far out is not the digit in the middle
 SPECK = 0.1  # of the digit's longest side; MNIST's detached strokes are longer than this
 THIN, THICK = 1.2, 5.6  # pixels in the 20x20 box; 99 % of MNIST's strokes are between them
 THINNEST, THICKEST = 1.9, 4.5  # pixels in the 20x20 box; where strokes outside of THIN and THICK are brought
@@ -114,9 +120,11 @@ def lay_on_paper(pixels: np.ndarray) -> np.ndarray:
     colour, alpha = cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB), cv2.extractChannel(pixels, 3)
     if alpha.min() == 255:
         return colour
-    drawn = cv2.compare(alpha, 127, cv2.CMP_GT)
+    drawn = (alpha > alpha.max() // 2).view(np.uint8)  # half of the strongest: ink may be half transparent itself
     grey = cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY)
     mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(grey, mask=drawn))
+    if deviation == 0:  # one colour on nothing, as on a sketch pad: what covers is the drawing
+        return cv2.bitwise_not(alpha) if mean < 128 else alpha
     if deviation > MIN_CONTRAST and cv2.countNonZero(drawn) > drawn.size / 2:
         paper = float(np.median(grey[drawn > 0]))
     else:
@@ -142,11 +150,48 @@ def to_grey(pixels: np.ndarray) -> np.ndarray:
 # --- grey to ink --------------------------------------------------------------------------------------------------------
 
 def ink_is_dark(grey: np.ndarray) -> bool:
-    """Say whether the ink is darker than the paper: what is rare and strong about a picture's own background is ink."""
+    """Say whether the ink is darker than the paper: what is rare and strong about a picture's own background is ink.
+
+    Where neither is rare, in a thick digit that fills its picture, the paper is what lies along the rim, or, where a frame or
+    a table does, the sheet inside of it.
+    """
     small = shrink(grey, 64)
+    if (light := _clean_split(small)) is not None:
+        if not 0.25 < light.mean() < 0.75:
+            return bool(light.mean() > 0.5)
+        rim = np.concatenate([light[0], light[-1], light[:, 0], light[:, -1]]).mean()
+        uniform = max(rim, 1 - rim) > UNIFORM
+        return bool(rim > 0.5) != _is_sheet(light != (rim > 0.5), 0.85 if uniform else 0.93)
     wide = cv2.copyMakeBorder(small, 16, 16, 16, 16, cv2.BORDER_REFLECT)  # else a frame at the edge would pass for paper
     paper = cv2.medianBlur(wide, 31)[16:-16, 16:-16]
     return float((np.subtract(small, paper, dtype=np.float32) ** 3).sum()) <= 0
+
+
+def _clean_split(grey: np.ndarray) -> np.ndarray | None:
+    """Return (H, W) bool, the lighter part of a picture of two clear levels, further apart than a shadow's; None for others."""
+    if min(grey.shape) < 4:
+        return None
+    light = grey > cv2.threshold(grey, 0, 255, cv2.THRESH_OTSU)[0]
+    share = light.mean()
+    if not 0 < share < 1:
+        return None
+    within = share * grey[light].var() + (1 - share) * grey[~light].var()
+    return light if within < 0.12 * grey.var() and grey[~light].mean() < SHADOW * grey[light].mean() else None
+
+
+def _is_sheet(mask: np.ndarray, full: float) -> bool:
+    """Say whether the largest thing in a mask is a sheet of paper with something on it, and no digit and no drawn box.
+
+    A sheet covers at least the share `full` of the rectangle around it.
+    """
+    curves, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    outline = max(curves, key=cv2.contourArea)
+    covered = np.zeros(mask.shape, np.uint8)
+    cv2.drawContours(covered, [outline], -1, 1, cv2.FILLED)
+    (_, sides, _), area = cv2.minAreaRect(outline), np.count_nonzero(covered)
+    if min(sides) < 0.5 * min(mask.shape):  # a bar: a 1
+        return False
+    return area > full * np.prod(np.add(sides, 1)) and np.count_nonzero(mask & (covered > 0)) > 0.5 * area
 
 
 def find_ink(grey: np.ndarray, dark: bool) -> np.ndarray:
@@ -185,7 +230,13 @@ def ink_levels(depth: np.ndarray) -> tuple[int, int]:
         far_peak = far + 1 + _quantile(histogram[far + 1:], 0.5)
         if far_peak > 2 * peak:
             middle, upper, peak = all_middle, all_upper, far_peak
-    return upper + (upper - middle) // 2, peak
+    floor = upper + (upper - middle) // 2
+    if floor > peak // 4:  # a digit cropped to its ink, in few pixels: its soft edges are no noise
+        ink = histogram[split + 1:]
+        within = _variance(histogram[:split + 1]) * (depth.size - ink.sum()) + _variance(ink) * ink.sum()
+        if ink.sum() > 0.2 * depth.size and within < 0.2 * _variance(histogram) * depth.size:
+            floor = peak // 4
+    return floor, peak
 
 
 def paper_under(light: np.ndarray) -> np.ndarray:
@@ -199,6 +250,9 @@ def paper_under(light: np.ndarray) -> np.ndarray:
     paper = cv2.morphologyEx(small, cv2.MORPH_CLOSE, brush)
     if np.ptp(paper) < 12:
         return np.full_like(light, np.median(paper))
+    bright = _clean_split(small)
+    if bright is not None:
+        return np.full_like(light, np.median(small[bright]))  # a digit thicker than the brush
     slope = light_slope(small)  # taken off first: closing lifts the dark end of a slope
     level = np.clip(small - slope + 0.5, 0, 255).astype(np.uint8)
     paper = cv2.morphologyEx(level, cv2.MORPH_CLOSE, brush) + slope
@@ -233,58 +287,137 @@ def smooth_noise(ink: np.ndarray) -> np.ndarray:
 
 
 def drop_lines(ink: np.ndarray) -> np.ndarray:
-    """Return the ink without straight lines: a printed frame at the edge, and ruled or squared paper."""
-    lines = _rows_of_lines(ink) | _rows_of_lines(cv2.transpose(ink)).T
-    return np.where(lines, 0, ink).astype(np.uint8) if lines.any() else ink
+    """Return the ink without straight lines: a printed frame at the edge, and ruled or squared paper.
 
-
-def _rows_of_lines(ink: np.ndarray) -> np.ndarray:
-    """Return (H, W) bool, where lines run from left to right, up to 4 degrees askew.
-
-    A line as dark as the ink along the upper or lower edge is a frame: it goes with everything outside of it. Another goes only
-    where it runs from border to border, and is paler than the ink or one of several; the strokes on it and across it stay.
+    Along an edge a line as dark as the ink is a frame, and goes with everything outside of it, if a digit stands free of it;
+    or if it runs from border to border while nothing touches the border across, as it would where a picture was cropped to
+    its ink. Elsewhere a line goes where it runs from border to border, and is paler than the ink or a thin one of several;
+    the strokes on it and across it stay.
     """
+    lines = _find_lines(ink) + [line.turned() for line in _find_lines(cv2.transpose(ink))]
+    if not lines:
+        return ink
+    gone = np.zeros(ink.shape, bool)
+    frames = [line for line in lines if line.edge and line.level > FRAME]
+    if frames:
+        mask = (ink > INK_LEVEL).view(np.uint8)
+        band = np.logical_or.reduce([line.outside for line in frames])
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
+        free = np.setdiff1d(np.flatnonzero(stats[:, 2:4].max(axis=1) >= 0.2 * min(ink.shape)), [0, *np.unique(labels[band])])
+        edges = {line.edge for line in frames}
+        corner = edges & {"top", "bottom"} and edges & {"left", "right"}  # no digit has two such strokes
+        rest = mask.astype(bool) & ~np.logical_or.reduce([line.outside for line in lines])
+        across = {"top": rest[-1], "bottom": rest[0], "left": rest[:, -1], "right": rest[:, 0]}
+        for line in frames:
+            if len(free) or corner or line.whole and not across[line.edge].any():
+                gone |= line.outside
+    cleaned = np.where(gone, 0, ink).astype(np.uint8)
+    inner = [line for line in lines if line.through and (line.pale or line.thin)]
+    if len(inner) < 3:  # a line that is hidden for the most part is one only among several
+        inner = [line for line in inner if line.cover > 0.7]
+    for line in inner:
+        if line.pale:
+            hit = line.band & (ink < line.level + max(20, 0.5 * (255 - line.level)))  # darker: a stroke, also one along it
+        elif len(inner) > 1:
+            hit = line.band & ~line.strokes
+        else:
+            continue
+        cleaned[hit] = np.minimum(cleaned, line.under)[hit]
+    return cleaned
+
+
+class Line(NamedTuple):
+    """A straight line in a picture: where it is, (H, W) each, and what it looks like.
+
+    band: the line itself; outside: the line and what lies between it and the edge it runs along
+    strokes: what is too long across it to be the line; under: uint8 ink that lies on both sides of it, and so under it
+    edge: "top", "bottom", "left", "right" or "", the edge it runs along
+    level: its darkness, 0 to 255; pale: paler than ink; thin: no thicker than a pen's line
+    cover: the share of it that is seen; through: it runs about from border to border; whole: it touches both, or leaves the picture
+    """
+
+    band: np.ndarray
+    outside: np.ndarray
+    strokes: np.ndarray
+    under: np.ndarray
+    edge: str
+    level: float
+    cover: float
+    through: bool
+    whole: bool
+    pale: bool
+    thin: bool
+
+    def turned(self) -> "Line":
+        """Return the line found in a transposed picture as it lies in the picture itself."""
+        return self._replace(band=self.band.T, outside=self.outside.T, strokes=self.strokes.T,
+                             under=self.under.T, edge={"top": "left", "bottom": "right", "": ""}[self.edge])
+
+
+def _find_lines(ink: np.ndarray) -> list[Line]:
+    """Return the lines that run from left to right, up to 4 degrees askew."""
     height, width = ink.shape
-    found, inner = np.zeros(ink.shape, bool), []
+    inked, near = cv2.reduce(ink, 0, cv2.REDUCE_MAX)[0] > INK_LEVEL // 2, max(2, width // 10)
+    if inked.mean() < 0.5 or not (inked[:near].any() or inked[-near:].any()):  # the usual case: nothing runs to a border
+        return []
     mask = (ink > INK_LEVEL // 2).view(np.uint8)
     runs = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((1, max(7, width // 10)), np.uint8))
-    if np.count_nonzero(cv2.reduce(runs, 0, cv2.REDUCE_MAX)) < 0.7 * width:  # no line can be there: the usual case, and quick
-        return found
+    inked = cv2.reduce(runs, 0, cv2.REDUCE_MAX)[0] > 0
+    if inked.mean() < 0.5 or not (inked[:near].any() or inked[-near:].any()):
+        return []
     runs &= 1 - cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((max(5, int(0.12 * height)), 1), np.uint8))  # not upright strokes
-    lines = cv2.HoughLines(runs, 1, np.pi / 720, int(0.5 * width), min_theta=np.pi / 2 - 0.07, max_theta=np.pi / 2 + 0.07)
+    found = cv2.HoughLines(runs, 1, np.pi / 720, int(0.5 * width), min_theta=np.pi / 2 - 0.07, max_theta=np.pi / 2 + 0.07)
     row, column = np.arange(height)[:, None], np.arange(width)
-    for distance, angle in lines[:64, 0] if lines is not None else ():  # the longest first
+    lines, taken, tried, outside = [], [], [], np.zeros(ink.shape, bool)
+    for distance, angle in found[:64, 0] if found is not None else ():  # the longest first
         middle = (distance - column * np.cos(angle)) / np.sin(angle)  # (W,) the row of the line in every column
-        if found[np.clip(middle[width // 2].round().astype(int), 0, height - 1), width // 2] or any(
-                abs(other - middle[width // 2]) < 0.05 * height for other, *_ in inner):
+        place = middle[width // 2]
+        if (outside[np.clip(round(place), 0, height - 1), width // 2] or any(abs(other - place) < 0.05 * height for other in taken)
+                or any(abs(other - place) < 0.02 * height for other in tried)):
             continue
+        tried.append(place)
         thick = (runs & (np.abs(row - middle) <= 0.06 * height)).sum(axis=0)  # (W,) pixels
         cover = np.count_nonzero(thick) / width
         if cover < 0.5:
             continue
-        reach = float(np.median(thick[thick > 0])) / 2 + 1.5
-        line = np.abs(row - middle) <= reach
-        level = float(np.quantile(np.where(line, ink, 0).max(axis=0)[thick > 0], 0.3))  # strokes lie on less than 70 % of it
-        pale = level < 160
-        ends = thick[:max(2, width // 10)].any(), thick[-max(2, width // 10):].any()
-        for side, out in ((middle.max() < 0.16 * height, middle <= 1), (middle.min() > 0.84 * height, middle >= height - 2)):
-            if side and not pale and (all(ends) or out[0] and not ends[0] or out[-1] and not ends[1]):  # or it leaves the picture
-                found |= row <= middle + reach if middle.max() < 0.16 * height else row >= middle - reach
-        if cover > 0.7 and all(ends):
-            inner.append((middle[width // 2], line, reach, level if pale else None))
-    for _, line, reach, level in inner:
-        if level is not None:
-            found |= line & (ink < 1.4 * level + 20)  # what is darker is a stroke, also one along the line
-        elif len(inner) > 1:
-            strokes = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((int(2 * reach + 2), 1), np.uint8))
-            found |= line & (strokes == 0)
-    return found
+        reach = float(np.median(thick[thick > 0])) / 2 + min(1.5, 0.5 + height / 50)
+        band = np.abs(row - middle) <= reach
+        level = float(np.quantile(np.where(band, ink, 0).max(axis=0)[thick > 0], 0.3))  # strokes lie on less than 70 % of it
+        ends = thick[:near].any(), thick[-near:].any()
+        edge, beyond = "", band
+        if middle.max() < 0.16 * height:
+            edge, beyond, leaves = "top", row <= middle + reach, middle <= 1
+        elif middle.min() > 0.84 * height:
+            edge, beyond, leaves = "bottom", row >= middle - reach, middle >= height - 2
+        if edge and not (all(ends) or leaves[0] and not ends[0] or leaves[-1] and not ends[1]):  # or it leaves the picture
+            edge = ""
+        pale = level < PALE
+        if edge and level > FRAME:
+            outside |= beyond
+        through = all(ends)
+        if not edge and not through:
+            continue
+        taken.append(place)
+        strokes = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((int(2 * reach + 2), 1), np.uint8)) > 0
+        last = max(2, width // 60)
+        whole = (thick[:last].any() or edge and leaves[0]) and (thick[-last:].any() or edge and leaves[-1])
+        strokes = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((int(2 * reach + 2), 1), np.uint8)) > 0
+        above, below = np.ceil(middle - reach).astype(int) - 1, np.floor(middle + reach).astype(int) + 1
+        wide = cv2.dilate(ink, np.ones((1, 2 * int(reach) + 1), np.uint8))  # a stroke may cross it aslant
+        inside = (above >= 0) & (below < height)
+        under = np.where(inside, np.minimum(wide[above.clip(0), column], wide[below.clip(max=height - 1), column]), 0)
+        lines.append(Line(band, beyond, strokes, np.broadcast_to(under, ink.shape).astype(np.uint8), edge, level, cover, through,
+                          whole, pale, 2 * (reach - 1) < max(3, 0.03 * height)))
+    return lines
 
 
 def drop_edge_pieces(ink: np.ndarray) -> np.ndarray:
     """Return the ink without what reaches in from the border (rest of a frame, a neighbour), if a digit stands free of it."""
     height, width = ink.shape
-    _, labels, stats, _ = cv2.connectedComponentsWithStats((ink > INK_LEVEL).view(np.uint8))
+    down, across = max(2, int(0.08 * height) + 1), max(2, int(0.08 * width) + 1)
+    if max(ink[:down].max(), ink[-down:].max(), ink[:, :across].max(), ink[:, -across:].max()) <= INK_LEVEL:
+        return ink
+    _, labels, stats, middles = cv2.connectedComponentsWithStats((ink > INK_LEVEL).view(np.uint8))
     left, top, wide, high, area = stats.T
     gap = np.min([left / width, top / height, 1 - (left + wide) / width, 1 - (top + high) / height], axis=0)
     inside = labels[int(0.14 * height):int(0.86 * height), int(0.14 * width):int(0.86 * width)]
@@ -292,18 +425,27 @@ def drop_edge_pieces(ink: np.ndarray) -> np.ndarray:
     free = (gap > 0.03) & (np.maximum(wide, high) >= 0.2 * min(height, width))
     if not free.any():
         return ink
+    off = np.abs(middles / [width, height] - 0.5).max(axis=1) > NEIGHBOUR
     touching, share = gap * min(height, width) < 1.5, area / area[free].max()
-    dropped = touching & (along | (share < 0.5)) | along & (gap <= 0.08) & (share < 0.25)
+    dropped = touching & (along | off | (share < 0.5)) | along & (gap <= 0.08) & (share < 0.25)
+    dropped &= ~(free & (share == 1))  # never the digit itself
     return _erase(ink, labels, 1 + np.flatnonzero(dropped[1:]))  # component 0 is the paper
 
 
 def drop_specks(ink: np.ndarray) -> np.ndarray:
-    """Return the ink without specks: components much smaller than the digit. A detached stroke of a 4, 5 or 7 stays."""
+    """Return the ink without specks: components much smaller than the digit, or small and much paler than it.
+
+    A detached stroke of a 4, 5 or 7 stays.
+    """
     count, labels, stats, _ = cv2.connectedComponentsWithStats((ink > INK_LEVEL).view(np.uint8))
     if count <= 2:
         return ink
     longest, area = stats[1:, 2:4].max(axis=1), stats[1:, 4]
     specks = (longest < SPECK * longest.max()) | (area < 0.01 * area.max())
+    for speck in np.flatnonzero(~specks & (longest < 3 * SPECK * longest.max())):
+        x, y, wide, high = stats[1 + speck, :4]
+        place = slice(y, y + high), slice(x, x + wide)
+        specks[speck] = ink[place][labels[place] == 1 + speck].max() < 0.75 * ink.max()
     return _erase(ink, labels, 1 + np.flatnonzero(specks))
 
 
@@ -387,6 +529,12 @@ def center_by_mass(digit: np.ndarray) -> np.ndarray:
     seen = np.zeros((SIDE, SIDE), np.uint8)
     seen[top:top + height, left:left + width] = digit
     return seen
+
+
+def _variance(histogram: np.ndarray) -> float:
+    """Return the variance of the levels of a histogram; 0 for an empty one."""
+    levels, share = np.arange(len(histogram)), histogram / max(histogram.sum(), 1)
+    return float(share @ levels ** 2 - (share @ levels) ** 2)
 
 
 def _quantile(histogram: np.ndarray, share: float) -> int:

@@ -56,7 +56,7 @@ class TrainConfig:
     data_dir: str = setting("data", "folder of MNIST; downloaded there where it is missing")
     out: str = setting(str(WEIGHTS), "folder to write the weights to")
     seed: int = setting(0, "reaches everything random")
-    epochs: int = setting(32, "passes over the training pictures")
+    epochs: int = setting(24, "passes over the training pictures")
     batch_size: int = setting(256, "pictures a step")
     lr: float = setting(0.4, "learning rate at the peak of the one-cycle schedule (SGD, Nesterov momentum)")
     momentum: float = setting(0.9, "of SGD")
@@ -75,6 +75,8 @@ class TrainConfig:
     shift: float = setting(1.6, "largest shift, pixels")
     elastic: float = setting(0.9, "standard deviation of the elastic distortion, pixels (Simard et al. 2003)")
     thickness: float = setting(0.5, "share of pictures whose strokes are made thicker or thinner")
+    neighbour: float = setting(0.15, "share of pictures into which a piece of another one reaches")
+    filter: float = setting(0.1, "share of pictures seen through a random 3x3 filter (Xu et al. 2021)")
     noise: float = setting(0.1, "largest standard deviation of noise on the ink, of 1")
     erase: float = setting(0.1, "share of pictures from which a small square is erased")
     threads: int = setting(0, "threads of torch; 0 takes one per core")
@@ -83,7 +85,8 @@ class TrainConfig:
 RECIPES = {
     "full": TrainConfig(),
     "quick": TrainConfig(out="runs/quick", epochs=1, batch_size=128, lr=0.3, channels="16,32,64", averaging=0.98, rotate=0.0,
-                         scale=0.0, shear=0.0, shift=0.0, elastic=0.0, thickness=0.0, noise=0.0, erase=0.0),
+                         scale=0.0, shear=0.0, shift=0.0, elastic=0.0, thickness=0.0, neighbour=0.0, filter=0.0, noise=0.0,
+                         erase=0.0),
 }
 
 
@@ -91,7 +94,7 @@ RECIPES = {
 
 def augment(ink: torch.Tensor, config: TrainConfig, random: torch.Generator) -> torch.Tensor:
     """Return pictures (B, 1, 28, 28), ink from 0 to 1, each rotated, scaled, slanted, shifted, bent, made thicker or thinner,
-    noised and erased by its own dice."""
+    noised and erased by its own dice; some with a piece of another picture at their edge, some through a filter."""
     count, side, device = len(ink), ink.shape[-1], ink.device
 
     def dice(*shape: int) -> torch.Tensor:
@@ -116,6 +119,23 @@ def augment(ink: torch.Tensor, config: TrainConfig, random: torch.Generator) -> 
         thicker, thinner = F.max_pool2d(ink, 3, 1, 1), -F.max_pool2d(-ink, 3, 1, 1)
         changed = torch.where(amount > 0, ink + amount * 0.8 * (thicker - ink), ink - amount * 0.5 * (thinner - ink))
         ink = torch.where(chosen, changed, ink)
+    if config.neighbour:
+        way = dice(count) * torch.pi
+        away = (1.2 + 0.25 * dice(count)) * torch.stack([way.cos(), way.sin()])  # (2, B); the side of the picture is 2
+        moves = torch.eye(2, 3, device=device).repeat(count, 1, 1)
+        moves[:, :, 2] = away.T
+        others = ink[torch.randperm(count, generator=random, device=device)]
+        pieces = F.grid_sample(others, F.affine_grid(moves, list(ink.shape), align_corners=False), align_corners=False)
+        darkness = 0.65 + 0.35 * dice(count, 1, 1, 1)
+        chosen = torch.rand((count, 1, 1, 1), generator=random, device=device) < config.neighbour
+        ink = torch.where(chosen, torch.maximum(ink, darkness * pieces), ink)
+    if config.filter:
+        filters = torch.randn((count, 1, 3, 3), generator=random, device=device)
+        filtered = F.conv2d(ink.transpose(0, 1), filters, padding=1, groups=count).transpose(0, 1).abs()
+        filtered = filtered / filtered.amax((2, 3), keepdim=True).clamp_min(1e-3)
+        amount = torch.rand((count, 1, 1, 1), generator=random, device=device)
+        chosen = torch.rand((count, 1, 1, 1), generator=random, device=device) < config.filter
+        ink = torch.where(chosen, ink + amount * (filtered - ink), ink)
     if config.noise:
         strength = (dice(count, 1, 1, 1) * config.noise).clamp_min(0)  # half of the pictures stay clean
         ink = (ink + strength * torch.randn(ink.shape, generator=random, device=device)).clamp(0, 1)
@@ -363,7 +383,7 @@ def check_settings(config: TrainConfig) -> None:
     rules = [("epochs", 1, 10_000), ("batch_size", 2, 60_000), ("lr", 1e-8, 100), ("momentum", 0, 0.999),
              ("weight_decay", 0, 1), ("label_smoothing", 0, 0.9), ("averaging", 0, 0.99999), ("renders", 1, 100),
              ("rotate", 0, 180), ("scale", 0, 0.9), ("shear", 0, 2), ("shift", 0, 14), ("elastic", 0, 10),
-             ("thickness", 0, 1), ("scribbles", 1, 10**6), ("noise", 0, 1), ("erase", 0, 1),
+             ("thickness", 0, 1), ("neighbour", 0, 1), ("filter", 0, 1), ("scribbles", 1, 10**6), ("noise", 0, 1), ("erase", 0, 1),
              ("threads", 0, 1024), ("seed", 0, 2**31)]
     for name, low, high in rules:
         if not low <= getattr(config, name) <= high:

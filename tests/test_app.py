@@ -195,6 +195,21 @@ def test_a_busy_port_is_one_sentence():
     assert done.returncode == 2 and done.stderr.strip() == f"Port {port} is taken. Name another one with --port."
 
 
+def test_an_address_that_is_not_this_machines_is_one_sentence():
+    for host in ("203.0.113.5", "no-such-host.invalid", ""):
+        done = run_program("app.py", "--host", host)
+        assert done.returncode == 2
+        assert done.stderr.strip() == (f"This machine has no address {host!r}. Give --host 127.0.0.1, 0.0.0.0, or an address of "
+                                       "its own.")
+
+
+def test_a_port_of_the_environment_that_is_none_is_one_sentence():
+    done = run_program("app.py", GRADIO_SERVER_PORT="many")
+    assert done.returncode == 2
+    assert done.stderr.strip() == ("GRADIO_SERVER_PORT is no port. Give it a number from 1 to 65535, or take it out of the "
+                                   "environment.")
+
+
 def test_gradios_own_environment_names_host_and_port():
     from signal import SIGINT
     port = free_port()
@@ -204,6 +219,24 @@ def test_gradios_own_environment_names_host_and_port():
     process.send_signal(SIGINT)
     _, stderr = process.communicate(timeout=20)
     assert process.returncode == 130 and stderr.strip() == "Stopped."
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_an_ipv6_address_is_served(host):
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+        port = probe.getsockname()[1]
+    process = subprocess.Popen([sys.executable, "app.py", "--host", host, "--port", str(port)], cwd=ROOT, stdout=subprocess.PIPE,
+                               text=True, env={**os.environ, "GRADIO_SERVER_NAME": ""})  # what is empty is not set
+    try:
+        assert f"http://[::1]:{port}" in process.stdout.readline()
+        assert urllib.request.urlopen(f"http://[::1]:{port}/", timeout=20).status == 200
+    finally:
+        process.terminate()
+        process.wait(20)
 
 
 def test_nothing_is_sent_to_anybody():

@@ -68,6 +68,16 @@ def test_a_twelve_bit_scan_keeps_its_contrast():
     assert to_pixels(SKETCH.astype(np.uint16) * 16).max() > 250
 
 
+def test_a_mask_of_zeros_and_ones_is_black_and_white():
+    mask = (SKETCH < 128).astype(np.uint8)
+    assert np.array_equal(to_pixels(mask), 255 * mask)
+
+
+def test_floats_that_resizing_left_above_one_are_still_from_0_to_1():
+    swung = SKETCH / 255 * 1.04
+    assert np.array_equal(to_pixels(swung) > 250, SKETCH > 240)
+
+
 def test_negative_floats_are_scaled_from_their_smallest_to_their_largest():
     assert difference(to_pixels(SKETCH / 127.5 - 1), SKETCH) <= 1
 

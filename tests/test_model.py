@@ -41,6 +41,23 @@ def test_probabilities_are_the_softmax_of_the_logits_over_the_temperature():
     assert np.allclose(net.probabilities(images), expected, atol=1e-6)
 
 
+def test_the_folded_network_gives_the_same_answers():
+    torch.manual_seed(0)
+    net = DigitNet(channels=[4, 6, 8])
+    net.temperature = 0.1
+    for _ in range(20):
+        net(torch.randn(32, 1, 28, 28) * 2 + 1)  # batch norm learns means and variances that are not 0 and 1
+    images = torch.randn(7, 1, 28, 28)
+    folded, expected = net.folded().probabilities(images), net.eval().probabilities(images)
+    assert expected.std(dim=0).max() > 1e-4 and torch.allclose(folded, expected, atol=1e-6)
+    assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in net.folded().modules())
+
+
+def test_a_local_folder_is_read_without_a_word(file, capfd):
+    find_weights(file.parent)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_weights_come_back_as_they_were_saved(file):
     torch.manual_seed(0)
     net, back = DigitNet(channels=[4, 6, 8]), load_weights(file)

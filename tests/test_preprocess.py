@@ -83,6 +83,17 @@ def test_light_ink_on_transparent_paper_is_seen():
     assert looks_like(see(clear), SEEN)
 
 
+@pytest.mark.parametrize("level", [0, 255])
+def test_half_transparent_ink_is_seen(level):
+    clear = np.dstack([SKETCH * 0 + level] * 3 + [(255 - SKETCH) // 2])
+    assert looks_like(see(clear), SEEN)
+
+
+@pytest.mark.parametrize("alpha", [0, 1, 128, 254, 255])
+def test_a_single_pixel_of_any_opacity_is_blank(alpha):
+    assert see(np.array([[[10, 200, 90, alpha]]], np.uint8)) is None
+
+
 def test_a_screenshot_with_round_corners_keeps_its_own_paper():
     corners = np.full_like(SKETCH, 255)
     corners[:9, :9] = corners[-9:, -9:] = 0
@@ -188,6 +199,40 @@ def test_a_printed_frame_at_the_edge_is_dropped():
     assert looks_like(see(framed), SEEN)
 
 
+def test_a_drawn_box_around_the_digit_is_dropped():
+    boxed = make_sketch(size=0.6)
+    cv2.rectangle(boxed, (8, 8), (271, 271), 0, 4)
+    assert looks_like(see(boxed), SEEN)
+
+
+@pytest.mark.parametrize("thick", [4, 14])
+def test_a_frame_on_all_four_sides_is_dropped(thick):
+    framed = make_sketch(size=0.6)
+    framed[:thick] = framed[-thick:] = 0
+    framed[:, :thick] = framed[:, -thick:] = 0
+    assert looks_like(see(framed), SEEN)
+
+
+@pytest.mark.parametrize("digit", STROKES)
+@pytest.mark.parametrize("margin", [0, 4])
+@pytest.mark.parametrize("inverted", [False, True])
+def test_a_picture_cropped_to_its_ink_is_no_frame(digit, margin, inverted):
+    sketch = make_sketch(digit, width=24)
+    cut = np.pad(255 - crop(255 - sketch, ink_box(255 - sketch)), margin, constant_values=255)
+    assert looks_like(see(255 - cut if inverted else cut), see(sketch))
+
+
+def test_a_white_sheet_on_a_dark_table_is_paper():
+    table = np.pad(SKETCH, 60, constant_values=40)
+    assert ink_is_dark(table) and looks_like(see(table), SEEN)
+    assert not ink_is_dark(255 - table) and looks_like(see(255 - table), SEEN)
+
+
+def test_the_paper_in_a_thick_digit_that_fills_its_picture_is_the_lesser_part():
+    slab = make_sketch("5", width=80, size=0.98)
+    assert (slab < 128).mean() > 0.5 and ink_is_dark(slab) and not ink_is_dark(255 - slab)
+
+
 def test_the_bar_of_a_seven_is_no_line():
     ink = 255 - make_sketch(size=0.8)
     assert np.array_equal(drop_lines(ink), ink)
@@ -197,6 +242,27 @@ def test_a_neighbours_piece_at_the_edge_is_dropped():
     piece = SKETCH.copy()
     piece[100:180, :12] = 0
     assert looks_like(see(piece), SEEN)
+
+
+def test_a_neighbour_cut_by_the_border_is_dropped_even_if_it_is_as_large():
+    row = np.hstack([make_sketch("5", size=0.7)[:, 130:], make_sketch(size=0.7), make_sketch("5", size=0.7)[:, :130]])
+    assert looks_like(see(row), SEEN)
+
+
+def test_the_digit_itself_is_never_a_piece_at_the_edge():
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        ink = np.zeros((30, 30), np.uint8)
+        y, x = random.integers(1, 20, 2)
+        ink[y:y + 9, x:x + 9] = 255
+        assert drop_edge_pieces(ink).any()
+
+
+def test_dirt_is_small_and_paler_than_the_digit():
+    ink = 255 - make_sketch(size=0.7)
+    dirty, stroke = ink.copy(), ink.copy()
+    dirty[230:240, 20:60], stroke[230:240, 20:60] = 150, 250
+    assert np.array_equal(drop_specks(dirty), ink) and np.array_equal(drop_specks(stroke), stroke)
 
 
 def test_a_digit_that_touches_the_border_stays():
