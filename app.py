@@ -32,7 +32,7 @@ from recognize import DIGITS, ODD, Recognizer, add_max_error
 EXAMPLES = Path(__file__).parent / "examples"
 PAD = 280  # pixels; the side of the sketch pad
 PEN = 11  # pixels; a radius in Gradio, and about the width of MNIST's strokes relative to the digit
-MAX_FILE = "20mb"  # of one upload; a 40-megapixel photograph as JPEG is smaller
+MAX_FILE = 20_000_000  # bytes of one upload; a 40-megapixel photograph as JPEG is smaller
 KEPT = 3600  # seconds after which an upload is deleted
 WAITING = 100  # calls that may wait in the queue; more are told that the server is busy
 
@@ -100,9 +100,12 @@ def decode_upload(component: gr.Image, payload):
     picture = payload.path or ""
     if picture and Path(component.GRADIO_CACHE).resolve() not in Path(picture).resolve().parents:
         raise refusal("A path on the server is no picture of yours. Send the file.")  # Gradio guards only paths that carry a meta
-    if (payload.url or "").startswith("data:"):
+    if (payload.url or "")[:5].lower() == "data:":
+        encoded = payload.url.partition(",")[2]
+        if len(encoded) > MAX_FILE * 4 / 3 + 4:
+            raise refusal(f"This file is larger than {MAX_FILE // 10**6} MB. Make the picture smaller and send it again.")
         try:
-            picture = base64.b64decode(payload.url.partition(",")[2], validate=True)
+            picture = base64.b64decode(encoded, validate=True)
         except ValueError as error:
             raise refusal("This data URL is not in base64. Send data:image/png;base64,...") from error
     try:

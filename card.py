@@ -16,8 +16,11 @@ def card_tables(metrics: dict) -> str:
     weights, test, speed = metrics["weights"], metrics["test"], metrics["speed"]
     low, high = test["interval"]
     held = sum(count for name, count in weights["pictures"].items() if name.endswith("_validation"))
+    seeds = metrics.get("seeds")
     lines = _table(("Measure", "Value (95 % interval)", "n"), [
         ("MNIST test, as it is", f"{100 * test['accuracy']:.2f} % ({100 * low:.2f} to {100 * high:.2f})", f"{test['n']:,}"),
+        *([("MNIST test, mean +- standard deviation over seeds", f"{100 * seeds['mean']:.2f} +- {100 * seeds['deviation']:.2f} %",
+            f"{len(seeds['seeds'])} seeds")] if seeds else []),
         ("MNIST test, through the road of an upload", f"{100 * test['accuracy_through_the_road']:.2f} %", f"{test['n']:,}"),
         ("Validation at the last epoch", f"{100 * weights['validation_accuracy']:.2f} %", f"{held:,}"),
         (f"Calibration error on MNIST test ({BINS} bins)", f"{test['calibration_error']:.4f}", f"{test['n']:,}")])
@@ -36,7 +39,13 @@ def card_tables(metrics: dict) -> str:
         lines += _table(("Style", "Right (95 % interval)", "n"), [
             (name, _percent(row), f"{row['n']:,}") for name, row in hands["styles"].items()])
         lines += [f"Over {writers['n']} writers: {100 * writers['mean']:.2f} +- {100 * writers['deviation']:.2f} % right on the "
-                  f"clean pad; the worst tenth of them {100 * writers['worst_tenth']:.2f} %.", ""]
+                  f"clean pad; the worst tenth of them {100 * writers['worst_tenth']:.2f} %. Without the "
+                  f"{hands['conditions']['clean pad']['road']['n'] - hands['whole']['n']} samples found broken: "
+                  f"{_percent(hands['whole'])}. Calibration error on the clean pad: {hands['calibration_error']:.4f}.", ""]
+    if "pictures" in metrics:
+        lines += ["**Photographs and scans**, through the whole road:", ""]
+        lines += _table(("Pictures", "Right (95 % interval)", "n"), [
+            (name, _percent(row), f"{row['n']:,}") for name, row in metrics["pictures"].items()])
     for kind, title in (("learned", "training has too"), ("never_learned", "training never has")):
         lines += [f"**Corrupted pictures** of MNIST's test part, distortions of a kind that {title} (mean "
                   f"{100 * metrics['corruptions'][kind]['mean']:.1f} %):", ""]
@@ -52,7 +61,7 @@ def card_tables(metrics: dict) -> str:
                   f"out); area under the curve {metrics['refusal']['auroc']:.3f}:", ""]
         lines += _table(("Kind", "Refused (95 % interval)", "n"), [
             (name, _percent(row), f"{row['n']:,}") for name, row in metrics["refusal"].items() if name != "auroc"])
-    lines += _table(("Time for one picture", "Milliseconds (median)"), [
+    lines += _table(("Processor time for one picture", "Milliseconds (median)"), [
         ("read a 280x280 sketch, everything included", f"{speed['read']:.2f}"),
         ("the network alone", f"{speed['network']:.2f}"),
         ("the network, in batches of 64", f"{speed['network_in_batches_of_64']:.2f}")])

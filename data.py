@@ -152,6 +152,11 @@ def split_writers(strokes: Strokes) -> tuple[Strokes, Strokes]:
     return strokes[~unseen], strokes[unseen]
 
 
+def name_of(sample: list[np.ndarray]) -> str:
+    """Return a name, eight hexadecimal digits, that a sample has by its points alone."""
+    return hashlib.md5(b"|".join(stroke.astype("<f4").tobytes() for stroke in sample)).hexdigest()[:8]
+
+
 def draw(sample: list[np.ndarray], width: float, size: float, at: tuple[float, float] = (0.5, 0.5),
          pad: int = PAD) -> np.ndarray:
     """Return a (pad, pad) uint8 sketch, black ink on white: a sample's longest side is `size` of the pad, its middle at `at`.

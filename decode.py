@@ -7,10 +7,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # what people send; Pillow's other decoders stay shut
 MAX_PIXELS = 40_000_000  # pixels; a 40-megapixel photograph is the largest that a phone takes by default
+ORIENTATION = 0x0112  # the EXIF tag, and how a picture with each of its values is turned upright
+TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+         5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90}
 OVERSHOOT = 1.5  # floats up to this were meant to end at 1: bicubic and Lanczos resizing swing beyond
 KEPT_SIDE = 1024  # pixels; larger pictures are reduced at once: a digit on 3 % of the side still has 30 pixels
 
@@ -33,15 +36,46 @@ def open_picture(file: str | Path | bytes) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's warnings speak to programmers; the limit below is ours
             with Image.open(BytesIO(file) if isinstance(file, bytes) else file, formats=FORMATS) as image:
-                if image.width * image.height <= MAX_PIXELS:
-                    image.draft(None, (KEPT_SIDE, KEPT_SIDE))
-                    image.load()
-                    return image.copy()
-                size = f"{image.width} x {image.height}"
+                check_size(*image.size)
+                image.draft(None, (KEPT_SIDE, KEPT_SIDE))
+                image.load()
+                return _reduced(image)
+    except PictureError:
+        raise
     except (Exception, Image.DecompressionBombError) as error:  # Pillow's decoders raise nearly anything
         raise PictureError(f"This file is not a picture that can be read. Send a {kinds}.") from error
-    raise PictureError(f"This picture has {size} pixels, more than {MAX_PIXELS // 1_000_000} million. Make it smaller and send "
-                     "it again.")
+
+
+def check_size(width: int, height: int) -> None:
+    """Raise PictureError with a sentence for more than MAX_PIXELS pixels."""
+    if width * height > MAX_PIXELS:
+        raise PictureError(f"This picture has {width} x {height} pixels, more than {MAX_PIXELS // 1_000_000} million. Make it "
+                           "smaller and send it again.")
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    """Return a picture at most twice as long as KEPT_SIDE, so that what follows takes little memory; modes that Pillow cannot
+    average come back as they are."""
+    factor = max(image.size) // KEPT_SIDE
+    if factor < 2 or image.mode not in ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "I", "F") or "transparency" in image.info:
+        return image
+    smaller = image.reduce(min(factor, *image.size))
+    smaller.info = image.info
+    smaller = upright(smaller)
+    smaller.info = {}
+    return smaller
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Return the picture turned as its EXIF orientation says; as it lies where there is none, or none that can be read.
+
+    Pillow's own exif_transpose raises for EXIF data that is broken anywhere.
+    """
+    try:
+        turn = TURNS.get(image.getexif().get(ORIENTATION))
+    except Exception:  # as many kinds as there are ways to break it
+        turn = None
+    return image if turn is None else image.transpose(turn)
 
 
 def to_pixels(image) -> np.ndarray:
@@ -54,6 +88,7 @@ def to_pixels(image) -> np.ndarray:
     if isinstance(image, (str, Path)):
         image = open_picture(image)
     if isinstance(image, Image.Image):
+        check_size(*image.size)
         return shrink(pil_to_array(image), KEPT_SIDE)
     if isinstance(image, torch.Tensor):
         image = image.detach().cpu().numpy()
@@ -85,10 +120,11 @@ def pil_to_array(image: Image.Image) -> np.ndarray:
     """Return a PIL picture of any mode as uint8 (H, W), (H, W, 3) or (H, W, 4), turned upright by its EXIF orientation."""
     if image.width * image.height == 0:
         raise PictureError("The picture has no pixels. Send another one.")
-    image = ImageOps.exif_transpose(image)
+    image = upright(image)
     if image.mode.startswith(("I", "F")):
         return full_range(np.asarray(image))
-    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or isinstance(
+            image.info.get("transparency"), (int, bytes, tuple)):
         if image.mode in ("La", "RGBa"):  # Pillow only unmultiplies through these two
             image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
         return np.asarray(image.convert("RGBA"))
@@ -101,6 +137,8 @@ def channels_last(array: np.ndarray) -> np.ndarray:
         raise PictureError("The picture has no pixels. Send another one.")
     if array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4) and array.shape[0] in (1, 3, 4):
         array = np.moveaxis(array, 0, 2)  # (C, H, W), the layout of torch
+    if array.ndim in (2, 3):
+        check_size(array.shape[1], array.shape[0])
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if array.ndim == 3 and array.shape[2] == 2:  # grey and alpha

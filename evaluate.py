@@ -2,11 +2,13 @@
 
     python evaluate.py                      measure on MNIST's test part, write metrics.json, figures and the card's tables
     python evaluate.py --strokes FILES      the same, and on drawings of unseen writers, under every condition
+    python evaluate.py --pictures TABLES    the same, and on labelled photographs and scans
     python evaluate.py --check              do card, metrics, figures, examples and weights belong together? needs no data
     python evaluate.py --check --data-dir data      measure again as well, and compare
 """
 
 import argparse
+import csv
 import hashlib
 import json
 import os
@@ -23,16 +25,19 @@ import torch
 from PIL import Image
 
 from card import CARD, card_mistakes, card_tables, write_card
-from conditions import CONDITIONS, LEARNED, NEVER_LEARNED, STYLES, draw_style
-from data import LOOK_ALIKES, Pictures, Strokes, load_mnist, load_strokes, scribble, split_writers
-from figures import draw_figures
+from conditions import BROKEN, CONDITIONS, LEARNED, NEVER_LEARNED, STYLES, draw_style
+from data import LOOK_ALIKES, Pictures, Strokes, load_mnist, load_strokes, name_of, scribble, split_writers
+from decode import open_picture
+from figures import draw_figures, draw_hands
 from measures import auroc, calibration_error, confusion_of, logits_of, per_class, share, wilson
 from model import HERE, WEIGHTS, WEIGHTS_FILE
 from preprocess import see
-from recognize import Recognizer, find_pictures
+from recognize import Reading, Recognizer, find_pictures
 
 EXAMPLES = HERE / "examples"
 METRICS_FILE = "metrics.json"
+HANDS_FIGURE = "hands.png"
+WIDER = 0.15  # of a box's side, on each side of it: what lies around a digit in a field
 SEED = 12345  # of every drawing and every corruption
 CORRUPTED = 1000  # pictures of MNIST's test part that are corrupted, the first ones
 SAME = 0.0002  # of an accuracy; two of MNIST's test pictures may fall the other way on another processor
@@ -65,9 +70,14 @@ def measure_test(recognizer: Recognizer, data_dir: str) -> tuple[dict, Pictures,
     }, pictures, probabilities
 
 
-def digits_read(recognizer: Recognizer, pictures) -> np.ndarray:
-    """Return the digit, 0 to 9, that is likeliest in every picture (N,); -1 where none was read. The whole road is taken."""
-    return np.array([int(reading.digit or -1) for batch in batches(pictures) for reading in recognizer.read_batch(batch)])
+def read_all(recognizer: Recognizer, pictures) -> list[Reading]:
+    """Return the readings of many pictures; the whole road is taken."""
+    return [reading for batch in batches(pictures) for reading in recognizer.read_batch(batch)]
+
+
+def digits_of(readings: list[Reading]) -> np.ndarray:
+    """Return the digit, 0 to 9, that is likeliest in every reading (N,); -1 where none was read."""
+    return np.array([int(reading.digit or -1) for reading in readings])
 
 
 def batches(items, size: int = 64):
@@ -82,27 +92,37 @@ def plainly_resized(picture: np.ndarray) -> np.ndarray:
     return 255 - np.asarray(Image.fromarray(picture).convert("L").resize((28, 28)))
 
 
-def measure_hands(recognizer: Recognizer, strokes: Strokes) -> dict:
-    """Return shares of right answers on drawings of strokes whose writers nothing was learned from: for every condition and
-    style, the whole road beside a plain resize; on a clean pad also the spread over the writers. One drawing per sample."""
+def measure_hands(recognizer: Recognizer, strokes: Strokes) -> tuple[dict, list]:
+    """Return shares of right answers on drawings of strokes whose writers nothing was learned from, one drawing per sample,
+    and what is still read wrong on the clean pad, the surest first, as (picture, label, reading).
+
+    For every condition and style: the whole road beside a plain resize. On a clean pad also: the share without the samples
+    that are broken, the calibration error, and the spread over the writers.
+    """
     digits = strokes[np.char.isdigit(strokes.labels)]
     labels = digits.labels.astype(int)
-    found = {"conditions": {}, "styles": {}}
+    found, mistakes = {"conditions": {}, "styles": {}}, []
     for name, condition in CONDITIONS.items():
         random = np.random.default_rng(SEED)
         pictures = [condition(sample, random) for sample in digits.samples]
-        right = digits_read(recognizer, pictures) == labels
+        readings = read_all(recognizer, pictures)
+        right = digits_of(readings) == labels
         plain = logits_of(recognizer.net, torch.from_numpy(np.stack([plainly_resized(p) for p in pictures]))).argmax(1).numpy()
         found["conditions"][name] = {"road": share(right.sum(), len(labels)),
                                      "plain": share((plain == labels).sum(), len(labels))}
         if name == "clean pad":
-            found["writers"] = _spread(digits.writers, right)
+            whole = np.array([name_of(sample) not in BROKEN for sample in digits.samples])
+            probabilities = np.stack([np.full(10, 0.1) if r.probabilities is None else r.probabilities for r in readings])
+            found |= {"writers": _spread(digits.writers, right), "whole": share(right[whole].sum(), int(whole.sum())),
+                      "calibration_error": calibration_error(probabilities, labels)}
+            wrong = sorted(np.flatnonzero(~right), key=lambda row: -readings[row].confidence)
+            mistakes = [(pictures[row], digits.labels[row], readings[row]) for row in wrong]
     for name, digit in STYLES.items():
         random = np.random.default_rng(SEED)
         samples = digits[digits.labels == digit].samples
-        right = digits_read(recognizer, [draw_style(name, sample, random) for sample in samples]) == int(digit)
+        right = digits_of(read_all(recognizer, [draw_style(name, sample, random) for sample in samples])) == int(digit)
         found["styles"][name] = share(right.sum(), len(samples))
-    return found
+    return found, mistakes
 
 
 def _spread(writers: np.ndarray, right: np.ndarray) -> dict:
@@ -124,8 +144,7 @@ def measure_refusal(recognizer: Recognizer, strokes: Strokes) -> dict:
     clean = CONDITIONS["clean pad"]
     scores, refused = {}, {}
     for kind, samples in kinds.items():
-        readings = [reading for batch in batches(clean(sample, random) for sample in samples)
-                    for reading in recognizer.read_batch(batch)]
+        readings = read_all(recognizer, (clean(sample, random) for sample in samples))
         scores[kind] = np.array([0.0 if r.probabilities is None else np.sort(r.probabilities)[-2:].sum() for r in readings])
         refused[kind] = share((scores[kind] < recognizer.strange).sum(), len(samples))
     others = np.concatenate([scores[kind] for kind in ("letters", "signs", "scribbles")])
@@ -139,14 +158,67 @@ def measure_corruptions(recognizer: Recognizer, pictures: Pictures) -> dict:
         found[kind] = {}
         for name, corrupt in corruptions.items():
             random = np.random.default_rng(SEED)
-            right = digits_read(recognizer, [corrupt(seen, random) for seen in pictures.seen.numpy()]) == pictures.labels.numpy()
+            readings = read_all(recognizer, (corrupt(seen, random) for seen in pictures.seen.numpy()))
+            right = digits_of(readings) == pictures.labels.numpy()
             found[kind][name] = share(right.sum(), len(right))
         found[kind]["mean"] = float(np.mean([each["share"] for each in found[kind].values()]))
     return found
 
 
+def measure_seeds(recognizer: Recognizer, folders: str, data_dir: str) -> dict:
+    """Return how the accuracy on MNIST's test part varies over seeds: that of the weights and of further folders of weights.
+
+    Raises ValueError with a sentence where the recipes differ in more than the seed, or where a seed comes twice.
+    """
+    nets = [recognizer.net, *(Recognizer.from_pretrained(folder).net for folder in folders.split(","))]
+    recipes = [{**net.facts["recipe"], "seed": None} for net in nets]
+    seeds = [net.facts["seed"] for net in nets]
+    if any(recipe != recipes[0] for recipe in recipes) or len(set(seeds)) < len(seeds):
+        raise ValueError("These weights are not of one recipe with a seed each. Train them with the same settings, but for --seed.")
+    pictures = load_mnist(data_dir, train=False)
+    each = [float((logits_of(net, pictures.seen).argmax(1) == pictures.labels).float().mean()) for net in nets]
+    return {"seeds": seeds, "accuracies": each, "mean": float(np.mean(each)), "deviation": float(np.std(each, ddof=1))}
+
+
+def load_labelled(table: Path) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return pictures (H, W, 3) uint8 and digits (N,) of a CSV table with `file`, beside the table, and `label`.
+
+    Where it has a column `boxes_xywh`, a file shows several digits, and every box, larger by a sixth on each side, is a picture;
+    files with more or fewer boxes than digits are left out. Raises ValueError with a sentence for another table.
+    """
+    pictures, labels = [], []
+    try:
+        with open(table, newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                picture = np.asarray(open_picture(table.parent / row["file"]).convert("RGB"))
+                boxes = json.loads(row.get("boxes_xywh") or "[]") or [[0, 0, *picture.shape[1::-1]]]
+                if len(boxes) != len(row["label"]):
+                    continue
+                more = WIDER if row.get("boxes_xywh") else 0
+                for digit, (x, y, wide, high) in zip(row["label"], boxes, strict=True):
+                    rows = slice(max(0, int(y - more * high)), int(y + high + more * high) + 1)
+                    columns = slice(max(0, int(x - more * wide)), int(x + wide + more * wide) + 1)
+                    pictures.append(np.ascontiguousarray(picture[rows, columns]))
+                    labels.append(int(digit))
+        if not pictures:
+            raise ValueError("no rows")
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{table} is no table of labelled pictures. Name a CSV file with the columns file and label.") from error
+    return pictures, np.array(labels)
+
+
+def measure_pictures(recognizer: Recognizer, tables: str) -> dict:
+    """Return {name of the folder: share of right answers} for tables of labelled pictures, commas between their names."""
+    found = {}
+    for table in map(Path, tables.split(",")):
+        pictures, labels = load_labelled(table)
+        right = digits_of(read_all(recognizer, pictures)) == labels
+        found[table.resolve().parent.name] = share(right.sum(), len(labels))
+    return found
+
+
 def measure_speed(recognizer: Recognizer) -> dict:
-    """Return milliseconds a picture, medians on one thread, and the machine they were measured on."""
+    """Return milliseconds of processor time a picture, medians on one thread, and the machine they were measured on."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     sketch = np.full((280, 280), 255, np.uint8)
@@ -160,14 +232,14 @@ def measure_speed(recognizer: Recognizer) -> dict:
 
 
 def _milliseconds(call, times: int = 50) -> float:
-    """Return the median time of a call."""
+    """Return the median processor time of a call."""
     for _ in range(5):
         call()
     spent = []
     for _ in range(times):
-        started = time.perf_counter()
+        started = time.process_time()
         call()
-        spent.append(time.perf_counter() - started)
+        spent.append(time.process_time() - started)
     return round(1000 * float(np.median(spent)), 3)
 
 
@@ -201,28 +273,36 @@ def describe_weights(recognizer: Recognizer, file: Path) -> dict:
             "validation_accuracy": net.facts["validation_accuracy"]}
 
 
-def evaluate(name: str | None, data_dir: str, strokes: str | None) -> None:
+def evaluate(name: str | None, data_dir: str, strokes: str | None = None, tables: str | None = None,
+             seeds: str | None = None) -> None:
     """Measure everything and write metrics.json and the figures beside the weights; the card if they are the project's.
 
-    Without stroke files, what was measured on strokes before is kept if it was measured on the same weights.
+    Without stroke files, tables of pictures or weights of other seeds, what was measured on them before is kept if it was
+    measured on the same weights.
     """
     recognizer = Recognizer.from_pretrained(name)
     folder = Path(WEIGHTS if name is None else name)
     if not (folder / WEIGHTS_FILE).is_file():
         raise ValueError(f"{folder} is no folder with {WEIGHTS_FILE}. Results are written beside the weights: name a folder.")
     unseen = split_writers(load_strokes(strokes))[1] if strokes else None
+    more = {"pictures": measure_pictures(recognizer, tables)} if tables else {}
+    more |= {"seeds": measure_seeds(recognizer, seeds, data_dir)} if seeds else {}
     test, pictures, probabilities = measure_test(recognizer, data_dir)
     metrics = {"date": date.today().isoformat(), "weights": describe_weights(recognizer, folder / WEIGHTS_FILE), "test": test,
                "limits": recognizer.net.facts.get("limits"), "corruptions": measure_corruptions(recognizer, pictures[:CORRUPTED]),
                "speed": measure_speed(recognizer), "examples": read_examples(recognizer),
                "versions": {"torch": torch.__version__, "numpy": np.__version__}}
-    if unseen is not None:
-        metrics |= {"hands": measure_hands(recognizer, unseen), "refusal": measure_refusal(recognizer, unseen)}
-    elif (folder / METRICS_FILE).exists():
-        before = json.loads((folder / METRICS_FILE).read_text())
-        if before["weights"]["hash"] == metrics["weights"]["hash"]:
-            metrics |= {part: before[part] for part in ("hands", "refusal") if part in before}
+    before = json.loads((folder / METRICS_FILE).read_text()) if (folder / METRICS_FILE).exists() else {}
+    if before and before["weights"]["hash"] == metrics["weights"]["hash"]:
+        metrics |= {part: before[part] for part in ("hands", "refusal", "pictures", "seeds") if part in before}
+    else:
+        (folder / "figures" / HANDS_FIGURE).unlink(missing_ok=True)
+    metrics |= more
     (folder / "figures").mkdir(exist_ok=True)
+    if unseen is not None:
+        hands, mistakes = measure_hands(recognizer, unseen)
+        metrics |= {"hands": hands, "refusal": measure_refusal(recognizer, unseen)}
+        draw_hands(folder / "figures" / HANDS_FIGURE, mistakes)
     draw_figures(folder / "figures", recognizer.net.facts["history"], metrics, pictures, probabilities)
     metrics["figures"] = figure_hashes(folder)
     (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=1) + "\n")
@@ -282,11 +362,16 @@ def main() -> int:
     parser.add_argument("--data-dir", help="folder of MNIST (default: data; with --check: none, nothing is measured again)")
     parser.add_argument("--strokes", metavar="FILES",
                         help="stroke files (.npz, commas between them); measure on their unseen writers")
+    parser.add_argument("--pictures", metavar="TABLES",
+                        help="tables of labelled pictures (.csv with file and label, and boxes_xywh where a file shows several "
+                             "digits; commas between them)")
+    parser.add_argument("--seeds", metavar="FOLDERS", help="folders of weights of the same recipe and other seeds (commas between "
+                                                           "them); mean and deviation over all")
     parser.add_argument("--check", action="store_true", help="only check that everything belongs together; writes nothing")
     flags = parser.parse_args()
     try:
         if not flags.check:
-            evaluate(flags.weights, flags.data_dir or "data", flags.strokes)
+            evaluate(flags.weights, flags.data_dir or "data", flags.strokes, flags.pictures, flags.seeds)
             return 0
         wrong = check(flags.weights, flags.data_dir)
     except KeyboardInterrupt:

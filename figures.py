@@ -70,3 +70,20 @@ def draw_figures(folder: Path, history: list[dict], metrics: dict, pictures: Pic
     figure.suptitle("What is read wrong, the surest mistakes first", fontsize=10)
     figure.savefig(folder / "mistakes.png", dpi=110)
     plt.close("all")
+
+
+def draw_hands(file: Path, mistakes: list) -> None:
+    """Draw what is still read wrong of unseen writers' drawings, (picture, label, reading) each, the first 24, into a file."""
+    import matplotlib
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(3, 8, figsize=(9, 4.3), layout="constrained")
+    for axis in axes.flat:
+        axis.axis("off")
+    for (picture, label, reading), axis in zip(mistakes, axes.flat, strict=False):
+        axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
+        axis.set_title(f"{label} read as {reading.digit or 'none'}\n{100 * reading.confidence:.0f} %", fontsize=9)
+    figure.suptitle(f"Drawings of unseen writers that are read wrong, the surest of {len(mistakes)} first", fontsize=10)
+    figure.savefig(file, dpi=110)
+    plt.close(figure)

@@ -6,12 +6,12 @@ to document recognition", section III.A). `to_tensor` then is the only place whe
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
 
+from cleaning import INK_LEVEL, clean_ink
 from decode import shrink, to_pixels
 
 SIDE = 28  # pixels; the side of an MNIST picture
@@ -21,13 +21,8 @@ MEAN, STD = 0.1307, 0.3081  # of MNIST's 60,000 training pictures, ink from 0 to
 WORK_SIDE = 192  # pixels; ink is looked for at this size, and looked at again closer where it is small
 
 MIN_CONTRAST = 14  # grey levels of 255; fainter than this, ink cannot be told from paper
-INK_LEVEL = 64  # of 255; a quarter of the ink's full strength: darker than noise, fainter than a soft edge's middle
 UNIFORM = 0.95  # of the rim's pixels; paper, a frame or a table all around
 SHADOW = 0.35  # of the light; what is darker than this is no shadow but ink, a frame or a table
-FRAME = 160  # of 255; a line along an edge that is darker than this is a printed frame
-PALE = 200  # of 255; a line paler than this is ruled paper, whatever else it crosses
-NEIGHBOUR = 0.28  # of the picture's side; a piece at the border with its middle this far out is not the digit in the middle
-SPECK = 0.1  # of the digit's longest side; MNIST's detached strokes are longer than this
 THIN, THICK = 1.2, 5.6  # pixels in the 20x20 box; 99 % of MNIST's strokes are between them
 THINNEST, THICKEST = 1.9, 4.5  # pixels in the 20x20 box; where strokes outside of THIN and THICK are brought
 
@@ -271,198 +266,6 @@ def light_slope(light: np.ndarray) -> np.ndarray:
         plane = axes @ np.linalg.lstsq(part.T @ part, part.T @ value[kept], rcond=None)[0]
         kept = value >= plane - 1
     return (plane - plane.max()).reshape(light.shape)
-
-
-def clean_ink(ink: np.ndarray) -> np.ndarray:
-    """Return the ink of the digit alone: noise smoothed, printed lines, frame, pieces at the edge, specks and haze dropped."""
-    return drop_haze(drop_specks(drop_edge_pieces(drop_lines(smooth_noise(ink)))))
-
-
-def smooth_noise(ink: np.ndarray) -> np.ndarray:
-    """Return the ink after a 3x3 median where it is peppered with single pixels; as it is where it is not."""
-    mask = (ink > INK_LEVEL).view(np.uint8)
-    around = cv2.boxFilter(mask, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
-    lonely = np.count_nonzero((around == 1) & (mask == 1))
-    return cv2.medianBlur(ink, 3) if lonely > max(8, 0.002 * ink.size) else ink
-
-
-def drop_lines(ink: np.ndarray) -> np.ndarray:
-    """Return the ink without straight lines: a printed frame at the edge, and ruled or squared paper.
-
-    Along an edge a line as dark as the ink is a frame, and goes with everything outside of it, if a digit stands free of it;
-    or if it runs from border to border while nothing touches the border across, as it would where a picture was cropped to
-    its ink. Elsewhere a line goes where it runs from border to border, and is paler than the ink or a thin one of several;
-    the strokes on it and across it stay.
-    """
-    lines = _find_lines(ink) + [line.turned() for line in _find_lines(cv2.transpose(ink))]
-    if not lines:
-        return ink
-    gone = np.zeros(ink.shape, bool)
-    frames = [line for line in lines if line.edge and line.level > FRAME]
-    if frames:
-        mask = (ink > INK_LEVEL).view(np.uint8)
-        band = np.logical_or.reduce([line.outside for line in frames])
-        _, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
-        free = np.setdiff1d(np.flatnonzero(stats[:, 2:4].max(axis=1) >= 0.2 * min(ink.shape)), [0, *np.unique(labels[band])])
-        edges = {line.edge for line in frames}
-        corner = edges & {"top", "bottom"} and edges & {"left", "right"}  # no digit has two such strokes
-        rest = mask.astype(bool) & ~np.logical_or.reduce([line.outside for line in lines])
-        across = {"top": rest[-1], "bottom": rest[0], "left": rest[:, -1], "right": rest[:, 0]}
-        for line in frames:
-            if len(free) or corner or line.whole and not across[line.edge].any():
-                gone |= line.outside
-    cleaned = np.where(gone, 0, ink).astype(np.uint8)
-    inner = [line for line in lines if line.through and (line.pale or line.thin)]
-    if len(inner) < 3:  # a line that is hidden for the most part is one only among several
-        inner = [line for line in inner if line.cover > 0.7]
-    for line in inner:
-        if line.pale:
-            hit = line.band & (ink < line.level + max(20, 0.5 * (255 - line.level)))  # darker: a stroke, also one along it
-        elif len(inner) > 1:
-            hit = line.band & ~line.strokes
-        else:
-            continue
-        cleaned[hit] = np.minimum(cleaned, line.under)[hit]
-    return cleaned
-
-
-class Line(NamedTuple):
-    """A straight line in a picture: where it is, (H, W) each, and what it looks like.
-
-    band: the line itself; outside: the line and what lies between it and the edge it runs along
-    strokes: what is too long across it to be the line; under: uint8 ink that lies on both sides of it, and so under it
-    edge: "top", "bottom", "left", "right" or "", the edge it runs along
-    level: its darkness, 0 to 255; pale: paler than ink; thin: no thicker than a pen's line
-    cover: the share of it that is seen; through: it runs about from border to border; whole: it touches both, or leaves the picture
-    """
-
-    band: np.ndarray
-    outside: np.ndarray
-    strokes: np.ndarray
-    under: np.ndarray
-    edge: str
-    level: float
-    cover: float
-    through: bool
-    whole: bool
-    pale: bool
-    thin: bool
-
-    def turned(self) -> "Line":
-        """Return the line found in a transposed picture as it lies in the picture itself."""
-        return self._replace(band=self.band.T, outside=self.outside.T, strokes=self.strokes.T,
-                             under=self.under.T, edge={"top": "left", "bottom": "right", "": ""}[self.edge])
-
-
-def _find_lines(ink: np.ndarray) -> list[Line]:
-    """Return the lines that run from left to right, up to 4 degrees askew."""
-    height, width = ink.shape
-    inked, near = cv2.reduce(ink, 0, cv2.REDUCE_MAX)[0] > INK_LEVEL // 2, max(2, width // 10)
-    if inked.mean() < 0.5 or not (inked[:near].any() or inked[-near:].any()):  # the usual case: nothing runs to a border
-        return []
-    mask = (ink > INK_LEVEL // 2).view(np.uint8)
-    runs = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((1, max(7, width // 10)), np.uint8))
-    inked = cv2.reduce(runs, 0, cv2.REDUCE_MAX)[0] > 0
-    if inked.mean() < 0.5 or not (inked[:near].any() or inked[-near:].any()):
-        return []
-    runs &= 1 - cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((max(5, int(0.12 * height)), 1), np.uint8))  # not upright strokes
-    found = cv2.HoughLines(runs, 1, np.pi / 720, int(0.5 * width), min_theta=np.pi / 2 - 0.07, max_theta=np.pi / 2 + 0.07)
-    row, column = np.arange(height)[:, None], np.arange(width)
-    lines, taken, tried, outside = [], [], [], np.zeros(ink.shape, bool)
-    for distance, angle in found[:64, 0] if found is not None else ():  # the longest first
-        middle = (distance - column * np.cos(angle)) / np.sin(angle)  # (W,) the row of the line in every column
-        place = middle[width // 2]
-        if (outside[np.clip(round(place), 0, height - 1), width // 2] or any(abs(other - place) < 0.05 * height for other in taken)
-                or any(abs(other - place) < 0.02 * height for other in tried)):
-            continue
-        tried.append(place)
-        thick = (runs & (np.abs(row - middle) <= 0.06 * height)).sum(axis=0)  # (W,) pixels
-        cover = np.count_nonzero(thick) / width
-        if cover < 0.5:
-            continue
-        reach = float(np.median(thick[thick > 0])) / 2 + min(1.5, 0.5 + height / 50)
-        band = np.abs(row - middle) <= reach
-        level = float(np.quantile(np.where(band, ink, 0).max(axis=0)[thick > 0], 0.3))  # strokes lie on less than 70 % of it
-        ends = thick[:near].any(), thick[-near:].any()
-        edge, beyond = "", band
-        if middle.max() < 0.16 * height:
-            edge, beyond, leaves = "top", row <= middle + reach, middle <= 1
-        elif middle.min() > 0.84 * height:
-            edge, beyond, leaves = "bottom", row >= middle - reach, middle >= height - 2
-        if edge and not (all(ends) or leaves[0] and not ends[0] or leaves[-1] and not ends[1]):  # or it leaves the picture
-            edge = ""
-        pale = level < PALE
-        if edge and level > FRAME:
-            outside |= beyond
-        through = all(ends)
-        if not edge and not through:
-            continue
-        taken.append(place)
-        strokes = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((int(2 * reach + 2), 1), np.uint8)) > 0
-        last = max(2, width // 60)
-        whole = (thick[:last].any() or edge and leaves[0]) and (thick[-last:].any() or edge and leaves[-1])
-        strokes = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((int(2 * reach + 2), 1), np.uint8)) > 0
-        above, below = np.ceil(middle - reach).astype(int) - 1, np.floor(middle + reach).astype(int) + 1
-        wide = cv2.dilate(ink, np.ones((1, 2 * int(reach) + 1), np.uint8))  # a stroke may cross it aslant
-        inside = (above >= 0) & (below < height)
-        under = np.where(inside, np.minimum(wide[above.clip(0), column], wide[below.clip(max=height - 1), column]), 0)
-        lines.append(Line(band, beyond, strokes, np.broadcast_to(under, ink.shape).astype(np.uint8), edge, level, cover, through,
-                          whole, pale, 2 * (reach - 1) < max(3, 0.03 * height)))
-    return lines
-
-
-def drop_edge_pieces(ink: np.ndarray) -> np.ndarray:
-    """Return the ink without what reaches in from the border (rest of a frame, a neighbour), if a digit stands free of it."""
-    height, width = ink.shape
-    down, across = max(2, int(0.08 * height) + 1), max(2, int(0.08 * width) + 1)
-    if max(ink[:down].max(), ink[-down:].max(), ink[:, :across].max(), ink[:, -across:].max()) <= INK_LEVEL:
-        return ink
-    _, labels, stats, middles = cv2.connectedComponentsWithStats((ink > INK_LEVEL).view(np.uint8))
-    left, top, wide, high, area = stats.T
-    gap = np.min([left / width, top / height, 1 - (left + wide) / width, 1 - (top + high) / height], axis=0)
-    inside = labels[int(0.14 * height):int(0.86 * height), int(0.14 * width):int(0.86 * width)]
-    along = np.bincount(inside.ravel(), minlength=len(area)) < 0.3 * area  # most of it lies along the edge
-    free = (gap > 0.03) & (np.maximum(wide, high) >= 0.2 * min(height, width))
-    if not free.any():
-        return ink
-    off = np.abs(middles / [width, height] - 0.5).max(axis=1) > NEIGHBOUR
-    touching, share = gap * min(height, width) < 1.5, area / area[free].max()
-    dropped = touching & (along | off | (share < 0.5)) | along & (gap <= 0.08) & (share < 0.25)
-    dropped &= ~(free & (share == 1))  # never the digit itself
-    return _erase(ink, labels, 1 + np.flatnonzero(dropped[1:]))  # component 0 is the paper
-
-
-def drop_specks(ink: np.ndarray) -> np.ndarray:
-    """Return the ink without specks: components much smaller than the digit, or small and much paler than it.
-
-    A detached stroke of a 4, 5 or 7 stays.
-    """
-    count, labels, stats, _ = cv2.connectedComponentsWithStats((ink > INK_LEVEL).view(np.uint8))
-    if count <= 2:
-        return ink
-    longest, area = stats[1:, 2:4].max(axis=1), stats[1:, 4]
-    specks = (longest < SPECK * longest.max()) | (area < 0.01 * area.max())
-    for speck in np.flatnonzero(~specks & (longest < 3 * SPECK * longest.max())):
-        x, y, wide, high = stats[1 + speck, :4]
-        place = slice(y, y + high), slice(x, x + wide)
-        specks[speck] = ink[place][labels[place] == 1 + speck].max() < 0.75 * ink.max()
-    return _erase(ink, labels, 1 + np.flatnonzero(specks))
-
-
-def drop_haze(ink: np.ndarray) -> np.ndarray:
-    """Return the ink without what is faint and no stroke's soft edge: the rest of pale lines, texture of the paper."""
-    return cv2.bitwise_and(ink, cv2.dilate(cv2.threshold(ink, INK_LEVEL, 255, cv2.THRESH_BINARY)[1], np.ones((3, 3), np.uint8)))
-
-
-def _erase(ink: np.ndarray, labels: np.ndarray, dropped: np.ndarray) -> np.ndarray:
-    """Return the ink without the components named, and without the soft edge around them."""
-    if not len(dropped):
-        return ink
-    gone = np.zeros(labels.max() + 1, np.uint8)
-    gone[dropped] = 1
-    gone = cv2.dilate(gone[labels], np.ones((3, 3), np.uint8))
-    gone[(labels > 0) & ~np.isin(labels, dropped)] = 0
-    return np.where(gone, 0, ink).astype(np.uint8)
 
 
 # --- ink to seen --------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from data import (
     load_folder,
     load_mnist,
     load_strokes,
+    name_of,
     render,
     restyle,
     scribble,
@@ -157,3 +158,16 @@ def test_damaged_mnist_is_refused_with_the_next_step(tmp_path):
     file.write_bytes(file.read_bytes()[:5000])
     with pytest.raises(ValueError, match="damaged. Delete those that begin with 'train'"):
         load_mnist(tmp_path, train=True)
+
+
+def test_a_sample_has_a_name_by_its_points_alone():
+    one, other = np.array([[0, 1], [2, 3]], np.float32), np.array([[0, 1], [2, 4]], np.float32)
+    assert name_of([one, one]) == name_of([one.copy(), one.astype(np.float64)])
+    assert len({name_of([one]), name_of([other]), name_of([one, one]), name_of([np.concatenate([one, one])])}) == 4
+
+
+@pytest.mark.parametrize("label, style", [("1", "hooked"), ("1", "footed"), ("7", "crossed")])
+def test_a_longer_reach_makes_a_longer_stroke(label, style):
+    sample = [np.array([[0, 0], [1, 10]], np.float32)]
+    short, long = (np.ptp(restyle(sample, label, style, reach)[-1], axis=0).max() for reach in (0.6, 1.6))
+    assert long > 2 * short

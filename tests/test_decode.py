@@ -8,7 +8,7 @@ from conftest import difference, make_sketch
 from PIL import Image
 
 import decode
-from decode import open_picture, to_pixels
+from decode import PictureError, open_picture, to_pixels
 
 SKETCH = make_sketch()
 
@@ -44,6 +44,37 @@ def test_every_mode_of_pillow_gives_the_same_picture(mode):
 def _to_lab(image: Image.Image) -> Image.Image:
     from PIL import ImageCms
     return ImageCms.profileToProfile(image, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB")
+
+
+@pytest.mark.parametrize("image", [
+    pytest.param(np.broadcast_to(np.uint8(255), (30_000, 30_000)), id="array"),
+    pytest.param(np.broadcast_to(np.float32(1), (1, 30_000, 30_000)), id="channels first"),
+    pytest.param(Image.new("1", (7000, 7000)), id="PIL"),
+])
+def test_more_pixels_than_the_limit_are_refused_before_they_are_copied(image):
+    with pytest.raises(PictureError, match=r"pixels, more than 40 million. Make it smaller"):
+        to_pixels(image)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff", "jpg", "webp"])
+def test_a_large_photograph_is_reduced_and_still_upright(tmp_path, suffix):
+    page = Image.fromarray(SKETCH).convert("RGB").resize((3300, 2400))
+    exif = Image.Exif()
+    exif[274] = 6
+    page.save(tmp_path / f"large.{suffix}", exif=exif)
+    opened = open_picture(tmp_path / f"large.{suffix}")
+    assert max(opened.size) < 2500
+    pixels = to_pixels(opened)
+    assert pixels.shape[0] > pixels.shape[1]
+    turned = np.asarray(Image.fromarray(SKETCH).transpose(Image.Transpose.ROTATE_270).resize(pixels.shape[1::-1]))
+    assert np.abs(pixels.mean(axis=2) - turned).mean() < 4
+
+
+@pytest.mark.parametrize("broken", [b"Exif\0\0garbage", b"Exif\0\0MM\0*\0\0\0\xff",
+                                    b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x0c\0\xff\xff\xff\xff"])
+def test_a_picture_with_broken_exif_data_is_read_as_it_lies(tmp_path, broken):
+    Image.fromarray(SKETCH).save(tmp_path / "broken.jpg", exif=broken)
+    assert to_pixels(tmp_path / "broken.jpg").shape == SKETCH.shape
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

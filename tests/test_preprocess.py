@@ -9,13 +9,10 @@ from PIL import Image
 from torchvision.transforms import v2
 
 import preprocess
+from cleaning import drop_edge_pieces, drop_haze, drop_lines, drop_specks, smooth_noise
 from preprocess import (
     center_by_mass,
     crop,
-    drop_edge_pieces,
-    drop_haze,
-    drop_lines,
-    drop_specks,
     even_strokes,
     find_ink,
     ink_box,
@@ -23,7 +20,6 @@ from preprocess import (
     lay_on_paper,
     scale_to_box,
     see,
-    smooth_noise,
     stroke_width,
     to_grey,
     to_tensor,
