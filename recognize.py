@@ -27,6 +27,7 @@ DIGITS = "0123456789"
 BATCH = 64  # pictures in one forward pass: larger ones are no faster on a processor
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")  # what a folder is searched for
 SELF_TEST_TOLERANCE = 0.01  # of a probability; processors round differently, damage is far larger
+PLOTS = (".png", ".pdf", ".svg", ".jpg")  # what --plot can write
 PLOTTED = 12  # pictures on one sheet of --plot
 MAX_ERROR = 0.01  # share of wrong answers among the sure ones
 NUMBERS = {2: "Two", 3: "Three", 4: "Four", 5: "Five", 6: "Six"}
@@ -207,7 +208,7 @@ def plot(readings: list[tuple[Path, Reading]], out: str) -> None:
     figure, axes = plt.subplots(len(readings), 3, figsize=(9, 2.6 * len(readings)), squeeze=False, layout="constrained",
                                 width_ratios=(1, 1, 2))
     for (path, reading), (left, middle, right) in zip(readings, axes, strict=True):
-        left.set_title(path.name, fontsize=10)
+        left.set_title(path.name.encode(errors="replace").decode(), fontsize=10, parse_math=False)
         left.axis("off")
         middle.axis("off")
         if reading.verdict != "unreadable":
@@ -248,11 +249,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def run(flags: argparse.Namespace) -> int:
     """Read what the flags name and print or write it; return the exit code: 2 where a picture could not be read."""
+    if flags.plot and Path(flags.plot).suffix.lower() not in PLOTS:
+        raise ValueError(f"{flags.plot} has no suffix of a picture. Name a file that ends in {', '.join(PLOTS)}.")
     recognizer = Recognizer.from_pretrained(flags.weights, flags.max_error)
     paths = find_pictures(flags.paths)
     table = writer = None
     if flags.csv:
-        table = open(flags.csv, "w", newline="", encoding="utf-8")
+        table = open(flags.csv, "w", newline="", encoding="utf-8", errors="backslashreplace")
         writer = csv.DictWriter(table, to_record(Path(), Reading.without_ink("", "")).keys())
         writer.writeheader()
     width = max(len(str(path)) for path in paths)
@@ -285,6 +288,7 @@ def run(flags: argparse.Namespace) -> int:
 
 def main() -> int:
     """Run the command line; return its exit code."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text, nor the console's letters all letters
     try:
         return run(parse())
     except KeyboardInterrupt:

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import sys
 
 import numpy as np
 import pytest
@@ -157,3 +159,18 @@ def test_the_plot_is_a_picture(scans, tmp_path):
 def test_what_the_user_can_mend_is_one_sentence_and_exit_code_2(arguments, words):
     done = run_program("recognize.py", *arguments)
     assert done.returncode == 2 and words in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="names of files are text there")
+def test_a_file_whose_name_is_no_text_is_read_like_any(tmp_path):
+    name = os.fsdecode(b"7 \xff $x^$.png")
+    Image.fromarray(make_sketch()).save(tmp_path / name)
+    done = run_program("recognize.py", tmp_path, "--json", "--csv", tmp_path / "out.csv", "--plot", tmp_path / "out.png",
+                       PYTHONIOENCODING="ascii")
+    assert done.returncode == 0 and json.loads(done.stdout)["digit"] == "7"
+    assert (tmp_path / "out.csv").read_text().splitlines()[1].split(",")[1] == "7" and (tmp_path / "out.png").stat().st_size > 0
+
+
+def test_a_plot_without_a_suffix_is_refused_before_anything_is_read(tmp_path):
+    done = run_program("recognize.py", "examples", "--plot", tmp_path / "sheet")
+    assert done.returncode == 2 and "has no suffix of a picture" in done.stderr and not done.stdout
