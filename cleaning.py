@@ -8,7 +8,7 @@ import numpy as np
 INK_LEVEL = 64  # of 255; a quarter of the ink's full strength: darker than noise, fainter than a soft edge's middle
 FRAME = 160  # of 255; a line along an edge that is darker than this is a printed frame
 PALE = 200  # of 255; a line paler than this is ruled paper, whatever else it crosses
-NEIGHBOUR = 0.28  # of the picture's side; a piece at the border with its middle this far out is not the digit in the middle
+NEIGHBOUR = 0.28  # of the picture's width; a piece at the border with its middle this far out is not the digit in the middle
 SPECK = 0.1  # of the digit's longest side; MNIST's detached strokes are longer than this
 
 
@@ -29,9 +29,9 @@ def drop_lines(ink: np.ndarray) -> np.ndarray:
     """Return the ink without straight lines: a printed frame at the edge, and ruled or squared paper.
 
     Along an edge a line as dark as the ink is a frame, and goes with everything outside of it, if a digit stands free of it;
-    or if it runs from border to border while nothing touches the border across, as it would where a picture was cropped to
-    its ink. Elsewhere a line goes where it runs from border to border, and is paler than the ink or a thin one of several;
-    the strokes on it and across it stay.
+    if two of them meet at a corner; or if it runs from border to border while nothing touches the border across, as it would
+    where a picture was cropped to its ink. Elsewhere a line goes where it runs from border to border, and is paler than the
+    ink or a thin one of several; the strokes on it and across it stay.
     """
     lines = _find_lines(ink) + [line.turned() for line in _find_lines(cv2.transpose(ink))]
     if not lines:
@@ -137,7 +137,6 @@ def _find_lines(ink: np.ndarray) -> list[Line]:
         if not edge and not through:
             continue
         taken.append(place)
-        strokes = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((int(2 * reach + 2), 1), np.uint8)) > 0
         last = max(2, width // 60)
         whole = (thick[:last].any() or edge and leaves[0]) and (thick[-last:].any() or edge and leaves[-1])
         strokes = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((int(2 * reach + 2), 1), np.uint8)) > 0
@@ -164,7 +163,7 @@ def drop_edge_pieces(ink: np.ndarray) -> np.ndarray:
     free = (gap > 0.03) & (np.maximum(wide, high) >= 0.2 * min(height, width))
     if not free.any():
         return ink
-    off = np.abs(middles / [width, height] - 0.5).max(axis=1) > NEIGHBOUR
+    off = np.abs(middles[:, 0] / width - 0.5) > NEIGHBOUR  # neighbours stand beside, an 8's second ring stands below
     touching, share = gap * min(height, width) < 1.5, area / area[free].max()
     dropped = touching & (along | off | (share < 0.5)) | along & (gap <= 0.08) & (share < 0.25)
     dropped &= ~(free & (share == 1))  # never the digit itself

@@ -116,7 +116,12 @@ CONDITIONS: dict[str, Callable] = {
 }
 
 # Samples of UNIPEN's digits that show no whole digit, or another than their label, found by eye among what was read wrong
-BROKEN: frozenset[str] = frozenset()
+BROKEN = frozenset((
+    "df4a0310", "51d982a6", "8e08c8fb", "103812fc", "4d5e20f9",  # the stem of a 4 alone
+    "35a9a046", "6fe8ef4c",  # the slash of a 0 alone
+    "b7635727", "f92fbac4",  # one ring of an 8
+    "bc2a38b0",  # a 2, labelled 1
+))
 
 STYLES = {"crossed 7": "7", "hooked 1": "1", "slashed 0": "0"}  # written by `data.restyle`; only their own digit is measured
 

@@ -245,6 +245,14 @@ def test_a_neighbour_cut_by_the_border_is_dropped_even_if_it_is_as_large():
     assert looks_like(see(row), SEEN)
 
 
+def test_the_lower_ring_of_an_eight_that_leaves_the_pad_stays():
+    rings = np.full((280, 280), 255, np.uint8)
+    cv2.circle(rings, (140, 120), 40, 0, 16)
+    cv2.circle(rings, (140, 230), 50, 0, 16)
+    ink = 255 - rings
+    assert ink[-1].any() and np.array_equal(drop_edge_pieces(ink), ink)
+
+
 def test_the_digit_itself_is_never_a_piece_at_the_edge():
     random = np.random.default_rng(0)
     for _ in range(200):
