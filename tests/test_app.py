@@ -66,7 +66,9 @@ def test_predict_is_the_only_public_endpoint(client):
 def test_the_python_client_gets_label_and_ten_confidences(client, expected):
     label = client.predict(handle_file(PICTURE), api_name="/predict")
     assert label["label"] == "7" and np.allclose(numbers(label), expected, atol=1e-6)
-    assert [row["confidence"] for row in label["confidences"]] == sorted(expected, reverse=True)
+    confidences = [row["confidence"] for row in label["confidences"]]
+    assert confidences == sorted(confidences, reverse=True)  # to the last bit they are the other process's, with its threads
+    assert np.allclose(confidences, sorted(expected, reverse=True), atol=1e-6)
 
 
 def test_curl_in_one_shot_gets_the_same_numbers(server, expected):
