@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -60,6 +61,11 @@ def run_program(*arguments: str, timeout: float = 120, **environment: str) -> su
     """Run one of the project's programs as a user would; return what it printed and its exit code."""
     return subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=timeout,
                           env={**os.environ, **environment})
+
+
+def heed_ctrl_c() -> None:
+    """Let a child be interrupted even where this process, as shells start those in the background, is not."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def free_port() -> int:

@@ -12,7 +12,7 @@ import urllib.request
 
 import numpy as np
 import pytest
-from conftest import ROOT, free_port, make_sketch, need, run_program
+from conftest import ROOT, free_port, heed_ctrl_c, make_sketch, need, run_program
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
@@ -216,7 +216,7 @@ def test_gradios_own_environment_names_host_and_port():
     from signal import SIGINT
     port = free_port()
     process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               env={**os.environ, "GRADIO_SERVER_PORT": str(port)})
+                               env={**os.environ, "GRADIO_SERVER_PORT": str(port)}, preexec_fn=heed_ctrl_c)
     assert f"http://127.0.0.1:{port}" in process.stdout.readline()
     process.send_signal(SIGINT)
     _, stderr = process.communicate(timeout=20)

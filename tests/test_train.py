@@ -8,7 +8,7 @@ import time
 
 import pytest
 import torch
-from conftest import ROOT, run_program
+from conftest import ROOT, heed_ctrl_c, run_program
 
 from data import load_mnist
 from model import load_weights
@@ -73,7 +73,7 @@ def test_ctrl_c_leaves_the_old_weights_whole(trained, small_mnist, tmp_path):
     (tmp_path / "model.safetensors").write_bytes((trained[0] / "model.safetensors").read_bytes())
     process = subprocess.Popen([sys.executable, "train.py", "--data-dir", small_mnist, "--out", tmp_path, "--channels", "8,12,16",
                                 "--epochs", "1000", "--batch-size", "32", "--threads", "1"], cwd=ROOT, text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_ctrl_c)
     for line in process.stdout:  # until the first epoch is done
         if line.startswith("| 1 |"):
             break
