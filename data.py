@@ -1,7 +1,9 @@
 """What we learn and measure from: MNIST, folders of pictures by class, and pen strokes drawn on paper."""
 
+import csv
 import gzip
 import hashlib
+import json
 import os
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,6 +14,7 @@ import numpy as np
 import torch
 from torchvision import datasets
 
+from decode import open_picture
 from preprocess import see
 
 VALIDATION = 5_000  # pictures; the last of MNIST's 60,000, written by people who wrote none of those before them
@@ -20,6 +23,7 @@ NO_DIGIT = -1  # the label of what is no digit: letters, signs, scribbles
 LOOK_ALIKES = frozenset("OoIliZzSsqgbB/|")  # letters and signs that are digits in shape; neither learned from nor measured
 HANDS = {"0": {"slashed": 0.1}, "1": {"hooked": 0.4, "footed": 0.2}, "7": {"crossed": 0.25}}  # how often a redrawn digit gets one
 PAD = 280  # pixels; the side of the page's sketch pad, on which strokes are drawn
+WIDER = 0.15  # of a box's side, on each side of it: what lies around a digit in a field
 MNIST_FILES = {True: "train", False: "t10k"}
 
 
@@ -102,6 +106,33 @@ def load_folder(folder: str | Path) -> Pictures:
         seen.append(picture)
     labels = [int(folders.classes[label]) for _, label in folders.samples]
     return Pictures(torch.from_numpy(np.stack(seen)), torch.tensor(labels))
+
+
+def load_labelled(table: Path) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return pictures (H, W, 3) uint8 and digits (N,) of a CSV table with `file`, beside the table, and `label`.
+
+    Where it has a column `boxes_xywh`, a file shows several digits, and every box, larger by a sixth on each side, is a picture;
+    files with more or fewer boxes than digits are left out. Raises ValueError with a sentence for another table.
+    """
+    pictures, labels = [], []
+    try:
+        with open(table, newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                picture = np.asarray(open_picture(table.parent / row["file"]).convert("RGB"))
+                boxes = json.loads(row.get("boxes_xywh") or "[]") or [[0, 0, *picture.shape[1::-1]]]
+                if len(boxes) != len(row["label"]):
+                    continue
+                more = WIDER if row.get("boxes_xywh") else 0
+                for digit, (x, y, wide, high) in zip(row["label"], boxes, strict=True):
+                    rows = slice(max(0, int(y - more * high)), int(y + high + more * high) + 1)
+                    columns = slice(max(0, int(x - more * wide)), int(x + wide + more * wide) + 1)
+                    pictures.append(np.ascontiguousarray(picture[rows, columns]))
+                    labels.append(int(digit))
+        if not pictures:
+            raise ValueError("no rows")
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{table} is no table of labelled pictures. Name a CSV file with the columns file and label.") from error
+    return pictures, np.array(labels)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@
 """
 
 import argparse
-import csv
 import hashlib
 import json
 import os
@@ -26,8 +25,7 @@ from PIL import Image
 
 from card import CARD, card_mistakes, card_tables, write_card
 from conditions import BROKEN, CONDITIONS, LEARNED, NEVER_LEARNED, STYLES, draw_style
-from data import LOOK_ALIKES, Pictures, Strokes, load_mnist, load_strokes, name_of, scribble, split_writers
-from decode import open_picture
+from data import LOOK_ALIKES, Pictures, Strokes, load_labelled, load_mnist, load_strokes, name_of, scribble, split_writers
 from figures import draw_figures, draw_hands
 from measures import auroc, calibration_error, confusion_of, logits_of, per_class, share, wilson
 from model import HERE, WEIGHTS, WEIGHTS_FILE
@@ -37,7 +35,6 @@ from recognize import Reading, Recognizer, find_pictures
 EXAMPLES = HERE / "examples"
 METRICS_FILE = "metrics.json"
 HANDS_FIGURE = "hands.png"
-WIDER = 0.15  # of a box's side, on each side of it: what lies around a digit in a field
 SEED = 12345  # of every drawing and every corruption
 CORRUPTED = 1000  # pictures of MNIST's test part that are corrupted, the first ones
 SAME = 0.0002  # of an accuracy; two of MNIST's test pictures may fall the other way on another processor
@@ -178,33 +175,6 @@ def measure_seeds(recognizer: Recognizer, folders: str, data_dir: str) -> dict:
     pictures = load_mnist(data_dir, train=False)
     each = [float((logits_of(net, pictures.seen).argmax(1) == pictures.labels).float().mean()) for net in nets]
     return {"seeds": seeds, "accuracies": each, "mean": float(np.mean(each)), "deviation": float(np.std(each, ddof=1))}
-
-
-def load_labelled(table: Path) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return pictures (H, W, 3) uint8 and digits (N,) of a CSV table with `file`, beside the table, and `label`.
-
-    Where it has a column `boxes_xywh`, a file shows several digits, and every box, larger by a sixth on each side, is a picture;
-    files with more or fewer boxes than digits are left out. Raises ValueError with a sentence for another table.
-    """
-    pictures, labels = [], []
-    try:
-        with open(table, newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                picture = np.asarray(open_picture(table.parent / row["file"]).convert("RGB"))
-                boxes = json.loads(row.get("boxes_xywh") or "[]") or [[0, 0, *picture.shape[1::-1]]]
-                if len(boxes) != len(row["label"]):
-                    continue
-                more = WIDER if row.get("boxes_xywh") else 0
-                for digit, (x, y, wide, high) in zip(row["label"], boxes, strict=True):
-                    rows = slice(max(0, int(y - more * high)), int(y + high + more * high) + 1)
-                    columns = slice(max(0, int(x - more * wide)), int(x + wide + more * wide) + 1)
-                    pictures.append(np.ascontiguousarray(picture[rows, columns]))
-                    labels.append(int(digit))
-        if not pictures:
-            raise ValueError("no rows")
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{table} is no table of labelled pictures. Name a CSV file with the columns file and label.") from error
-    return pictures, np.array(labels)
 
 
 def measure_pictures(recognizer: Recognizer, tables: str) -> dict:

@@ -61,29 +61,31 @@ def draw_figures(folder: Path, history: list[dict], metrics: dict, pictures: Pic
     answers, labels = probabilities.argmax(1), pictures.labels.numpy()
     worst = np.flatnonzero(answers != labels)
     worst = worst[np.argsort(-probabilities[worst, answers[worst]])][:24]
-    figure, axes = plt.subplots(3, 8, figsize=(9, 4.3), layout="constrained")
-    for axis in axes.flat:
-        axis.axis("off")
-    for row, axis in zip(worst, axes.flat, strict=False):
-        axis.imshow(pictures.seen[row], cmap="gray_r")
-        axis.set_title(f"{labels[row]} read as {answers[row]}\n{100 * probabilities[row].max():.0f} %", fontsize=9)
-    figure.suptitle("What is read wrong, the surest mistakes first", fontsize=10)
-    figure.savefig(folder / "mistakes.png", dpi=110)
+    _gallery([(pictures.seen[row], f"{labels[row]} read as {answers[row]}\n{100 * probabilities[row].max():.0f} %")
+              for row in worst],
+             "What is read wrong, the surest mistakes first", folder / "mistakes.png", cmap="gray_r")
     plt.close("all")
 
 
 def draw_hands(file: Path, mistakes: list) -> None:
     """Draw what is still read wrong of unseen writers' drawings, (picture, label, reading) each, the first 24, into a file."""
+    _gallery([(picture, f"{label} read as {reading.digit or 'none'}\n{100 * reading.confidence:.0f} %")
+              for picture, label, reading in mistakes],
+             f"Drawings of unseen writers that are read wrong, the surest of {len(mistakes)} first", file, cmap="gray")
+
+
+def _gallery(titled: list, title: str, file: Path, cmap: str) -> None:
+    """Draw up to 24 (picture, title) side by side into a file."""
     import matplotlib
-    matplotlib.use("Agg")
+    matplotlib.use("Agg")  # no screen needed
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(3, 8, figsize=(9, 4.3), layout="constrained")
     for axis in axes.flat:
         axis.axis("off")
-    for (picture, label, reading), axis in zip(mistakes, axes.flat, strict=False):
-        axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
-        axis.set_title(f"{label} read as {reading.digit or 'none'}\n{100 * reading.confidence:.0f} %", fontsize=9)
-    figure.suptitle(f"Drawings of unseen writers that are read wrong, the surest of {len(mistakes)} first", fontsize=10)
+    for (picture, words), axis in zip(titled, axes.flat, strict=False):
+        axis.imshow(picture, cmap=cmap, vmin=0, vmax=255)
+        axis.set_title(words, fontsize=9)
+    figure.suptitle(title, fontsize=10)
     figure.savefig(file, dpi=110)
     plt.close(figure)

@@ -241,6 +241,15 @@ def test_an_ipv6_address_is_served(host):
         process.wait(20)
 
 
+def test_a_data_url_over_the_limit_is_refused_before_it_is_decoded():
+    from types import SimpleNamespace
+
+    import app
+    big = SimpleNamespace(path=None, url="DATA:image/png;base64," + "A" * (app.MAX_FILE * 4 // 3 + 8))
+    with pytest.raises(app.gr.Error, match="larger than 20 MB. Make the picture smaller"):
+        app.decode_upload(app.gr.Image(), big)
+
+
 def test_nothing_is_sent_to_anybody():
     code = "import app, os; print(os.environ['GRADIO_ANALYTICS_ENABLED'], app.build().analytics_enabled)"
     assert run_program("-c", code).stdout.split() == ["False", "False"]

@@ -10,6 +10,7 @@ from data import (
     NO_DIGIT,
     draw,
     load_folder,
+    load_labelled,
     load_mnist,
     load_strokes,
     name_of,
@@ -171,3 +172,20 @@ def test_a_longer_reach_makes_a_longer_stroke(label, style):
     sample = [np.array([[0, 0], [1, 10]], np.float32)]
     short, long = (np.ptp(restyle(sample, label, style, reach)[-1], axis=0).max() for reach in (0.6, 1.6))
     assert long > 2 * short
+
+
+def test_a_table_of_fields_gives_every_box_with_what_lies_around_it(tmp_path):
+    Image.fromarray(np.arange(4000).reshape(40, 100).astype(np.uint8)).save(tmp_path / "field.png")
+    Image.new("RGB", (9, 7)).save(tmp_path / "one.png")
+    (tmp_path / "labels.csv").write_text('file,label,boxes_xywh\nfield.png,42,"[[0, 10, 20, 20], [60, 10, 20, 20]]"\n'
+                                         'one.png,7,\nfield.png,123,"[[0, 10, 20, 20]]"\n')
+    pictures, labels = load_labelled(tmp_path / "labels.csv")
+    assert labels.tolist() == [4, 2, 7]
+    assert [picture.shape for picture in pictures] == [(27, 24, 3), (27, 27, 3), (7, 9, 3)]
+
+
+@pytest.mark.parametrize("text", ["file,digit\n", "file,label\nmissing.png,3\n", "", "file,label\nlabels.csv,3\n"])
+def test_another_table_is_refused_in_a_sentence(tmp_path, text):
+    (tmp_path / "labels.csv").write_text(text + "x,y\n")
+    with pytest.raises(ValueError, match="no table of labelled pictures"):
+        load_labelled(tmp_path / "labels.csv")

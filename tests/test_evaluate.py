@@ -9,11 +9,10 @@ import pytest
 import torch
 from conftest import ROOT, run_program
 from huggingface_hub import ModelCard
-from PIL import Image
 
 import card
 import evaluate
-from evaluate import check, load_labelled, measure_seeds
+from evaluate import check, measure_seeds
 from measures import auroc, calibration_error, confusion_of, error_limit, fit_temperature, per_class, wilson
 from model import WEIGHTS
 
@@ -64,23 +63,6 @@ def test_the_error_limit_keeps_the_wrong_answers_within_the_target():
     assert kept.sum() == limit["n"] == 60 and limit["wrong"] == 1 and limit["coverage"] == 0.6
     assert limit["upper"] == wilson(1, 60)[1]
     assert error_limit(probabilities, labels, 0.05)["threshold"] == 0.0
-
-
-def test_a_table_of_fields_gives_every_box_with_what_lies_around_it(tmp_path):
-    Image.fromarray(np.arange(4000).reshape(40, 100).astype(np.uint8)).save(tmp_path / "field.png")
-    Image.new("RGB", (9, 7)).save(tmp_path / "one.png")
-    (tmp_path / "labels.csv").write_text('file,label,boxes_xywh\nfield.png,42,"[[0, 10, 20, 20], [60, 10, 20, 20]]"\n'
-                                         'one.png,7,\nfield.png,123,"[[0, 10, 20, 20]]"\n')
-    pictures, labels = load_labelled(tmp_path / "labels.csv")
-    assert labels.tolist() == [4, 2, 7]
-    assert [picture.shape for picture in pictures] == [(27, 24, 3), (27, 27, 3), (7, 9, 3)]
-
-
-@pytest.mark.parametrize("text", ["file,digit\n", "file,label\nmissing.png,3\n", "", "file,label\nlabels.csv,3\n"])
-def test_another_table_is_refused_in_a_sentence(tmp_path, text):
-    (tmp_path / "labels.csv").write_text(text + "x,y\n")
-    with pytest.raises(ValueError, match="no table of labelled pictures"):
-        load_labelled(tmp_path / "labels.csv")
 
 
 def test_seeds_of_one_recipe_are_compared_and_nothing_else(recognizer):
