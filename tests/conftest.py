@@ -1,5 +1,8 @@
 """What the tests share: pictures made here, a small MNIST made here, and one real server."""
 
+import contextlib
+import importlib
+import io
 import os
 import shutil
 import signal
@@ -61,6 +64,22 @@ def run_program(*arguments: str, timeout: float = 120, **environment: str) -> su
     """Run one of the project's programs as a user would; return what it printed and its exit code."""
     return subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=timeout,
                           env={**os.environ, **environment})
+
+
+def run_main(program: str, *arguments: str) -> subprocess.CompletedProcess:
+    """Run main() of one of the project's programs in this process, without its start of some seconds; return what run_program does."""
+    before, sys.argv = sys.argv, [program, *map(str, arguments)]
+    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")  # can be reconfigured
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = importlib.import_module(program.removesuffix(".py")).main()
+    except SystemExit as exit:  # argparse
+        code = exit.code
+    finally:
+        sys.argv = before
+    out.seek(0)
+    err.seek(0)
+    return subprocess.CompletedProcess(arguments, code, out.read(), err.read())
 
 
 def heed_ctrl_c() -> None:

@@ -12,7 +12,7 @@ import urllib.request
 
 import numpy as np
 import pytest
-from conftest import ROOT, free_port, heed_ctrl_c, make_sketch, need, run_program
+from conftest import ROOT, free_port, heed_ctrl_c, make_sketch, need, run_main, run_program
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
@@ -178,14 +178,19 @@ def test_drawings_of_every_size_are_read(client, tmp_path):
 
 
 @pytest.mark.parametrize("arguments, words", [
-    (["--weights", "missing"], "No weights at missing"),
     (["--weights", "README.md"], "no safetensors file"),
     (["--port", "many"], "'many' is no port. Give a number from 1 to 65535."),
     (["--port", "99999"], "'99999' is no port"),
 ])
 def test_what_the_user_can_mend_is_a_sentence_and_exit_code_2(arguments, words):
-    done = run_program("app.py", *arguments)
-    assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
+    done = run_main("app.py", *arguments)
+    assert done.returncode == 2 and words in done.stderr
+
+
+def test_a_refusal_is_all_that_the_program_prints():
+    done = run_program("app.py", "--weights", "missing")
+    assert done.returncode == 2 and not done.stdout
+    assert done.stderr.strip() == "No weights at missing. Run 'make train', or name another folder with --weights."
 
 
 def test_a_busy_port_is_one_sentence():
@@ -193,13 +198,13 @@ def test_a_busy_port_is_one_sentence():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = run_program("app.py", "--port", str(port))
+        done = run_main("app.py", "--port", port)
     assert done.returncode == 2 and done.stderr.strip() == f"Port {port} is taken. Name another one with --port."
 
 
 def test_an_address_that_is_not_this_machines_is_one_sentence():
     for host in ("203.0.113.5", "no-such-host.invalid", ""):
-        done = run_program("app.py", "--host", host)
+        done = run_main("app.py", "--host", host)
         assert done.returncode == 2
         assert done.stderr.strip() == (f"This machine has no address {host!r}. Give --host 127.0.0.1, 0.0.0.0, or an address of "
                                        "its own.")
@@ -223,15 +228,16 @@ def test_gradios_own_environment_names_host_and_port():
     assert process.returncode == 130 and stderr.strip() == "Stopped."
 
 
-@pytest.mark.parametrize("host", ["::1", "[::1]"])
-def test_an_ipv6_address_is_served(host):
+def test_an_ipv6_address_is_served():
+    from app import parse
+    assert parse(["--host", "[::1]"]).host == parse(["--host", "::1"]).host == "::1"
     with socket.socket(socket.AF_INET6) as probe:
         try:
             probe.bind(("::1", 0))
         except OSError:
             pytest.skip("this machine has no IPv6")
         port = probe.getsockname()[1]
-    process = subprocess.Popen([sys.executable, "app.py", "--host", host, "--port", str(port)], cwd=ROOT, stdout=subprocess.PIPE,
+    process = subprocess.Popen([sys.executable, "app.py", "--host", "[::1]", "--port", str(port)], cwd=ROOT, stdout=subprocess.PIPE,
                                text=True, env={**os.environ, "GRADIO_SERVER_NAME": ""})  # what is empty is not set
     try:
         assert f"http://[::1]:{port}" in process.stdout.readline()

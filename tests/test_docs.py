@@ -7,7 +7,7 @@ import sys
 
 import gradio
 import pytest
-from conftest import ROOT, need, run_program
+from conftest import ROOT, need, run_main, run_program
 
 README = (ROOT / "README.md").read_text()
 CARD = (ROOT / "MODEL_CARD.md").read_text()
@@ -66,7 +66,7 @@ def test_the_code_of_the_card_runs_as_written():
 
 def test_every_flag_that_the_readme_shows_is_known():
     for program in ("app", "recognize", "train", "evaluate"):
-        known = set(re.findall(r"--[a-z-]+", run_program(f"{program}.py", "--help").stdout))
+        known = set(re.findall(r"--[a-z-]+", run_main(f"{program}.py", "--help").stdout))
         shown = {flag for line in re.findall(rf"python {program}\.py[^\n`]*", README) for flag in re.findall(r"--[a-z-]+", line)}
         assert shown <= known, program
 

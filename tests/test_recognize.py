@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import STROKES, make_sketch, run_program
+from conftest import STROKES, make_sketch, run_main, run_program
 from PIL import Image
 
 from recognize import Recognizer
@@ -131,7 +131,7 @@ def test_the_table_has_a_row_for_every_picture(scans):
 
 def test_json_lines_and_csv_say_the_same(scans, tmp_path):
     out = tmp_path / "out.csv"
-    done = run_program("recognize.py", scans, "--json", "--csv", out)
+    done = run_main("recognize.py", scans, "--json", "--csv", out)
     assert done.returncode == 2 and "not a picture" in done.stderr  # notes.png
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     rows = list(csv.DictReader(out.open()))
@@ -143,7 +143,7 @@ def test_json_lines_and_csv_say_the_same(scans, tmp_path):
 
 def test_the_plot_is_a_picture(scans, tmp_path):
     out = tmp_path / "sheet.png"
-    done = run_program("recognize.py", scans / "4.png", "--plot", out)
+    done = run_main("recognize.py", scans / "4.png", "--plot", out)
     assert done.returncode == 0 and Image.open(out).width > 500
 
 
@@ -157,7 +157,7 @@ def test_the_plot_is_a_picture(scans, tmp_path):
     (["examples", "--csv", "missing/out.csv"], "missing/out.csv"),
 ])
 def test_what_the_user_can_mend_is_one_sentence_and_exit_code_2(arguments, words):
-    done = run_program("recognize.py", *arguments)
+    done = run_main("recognize.py", *arguments)
     assert done.returncode == 2 and words in done.stderr and len(done.stderr.splitlines()) == 1
 
 
@@ -172,5 +172,5 @@ def test_a_file_whose_name_is_no_text_is_read_like_any(tmp_path):
 
 
 def test_a_plot_without_a_suffix_is_refused_before_anything_is_read(tmp_path):
-    done = run_program("recognize.py", "examples", "--plot", tmp_path / "sheet")
+    done = run_main("recognize.py", "examples", "--plot", tmp_path / "sheet")
     assert done.returncode == 2 and "has no suffix of a picture" in done.stderr and not done.stdout
