@@ -67,7 +67,7 @@ def run_program(*arguments: str, timeout: float = 120, **environment: str) -> su
 
 
 def run_main(program: str, *arguments: str) -> subprocess.CompletedProcess:
-    """Run main() of one of the project's programs in this process, without its start of some seconds; return what run_program does."""
+    """Run main() of one of the programs in this process, without its start of some seconds; return what run_program does."""
     before, sys.argv = sys.argv, [program, *map(str, arguments)]
     out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")  # can be reconfigured
     try:
