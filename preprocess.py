@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import torch
 
-from cleaning import INK_LEVEL, clean_ink
+from cleaning import INK_LEVEL, clean_ink, count_things, cut_neighbours
 from decode import shrink, to_pixels
 
 SIDE = 28  # pixels; the side of an MNIST picture
@@ -72,8 +72,10 @@ def split_digits(cleaned: np.ndarray) -> list[np.ndarray]:
 
     Side by side: as tall as half of the tallest, with next to no overlap across. The flag of a 5 lies above, not beside.
     """
-    count, labels, stats, _ = cv2.connectedComponentsWithStats((cleaned > INK_LEVEL).view(np.uint8))
-    tall = 1 + np.flatnonzero(stats[1:, 3] >= 0.5 * stats[1:, 3].max()) if count > 2 else []
+    if count_things(cleaned) < 2:
+        return []
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((cleaned > INK_LEVEL).view(np.uint8))
+    tall = 1 + np.flatnonzero(stats[1:, 3] >= 0.5 * stats[1:, 3].max())
     groups: list[list[int]] = []
     for label in sorted(tall, key=lambda label: stats[label, 0]):
         left, wide = stats[label, 0], stats[label, 2]
@@ -86,6 +88,11 @@ def split_digits(cleaned: np.ndarray) -> list[np.ndarray]:
         return []
     alone = [np.where(cv2.dilate(np.isin(labels, group).view(np.uint8), np.ones((3, 3), np.uint8)), cleaned, 0) for group in groups]
     return [frame(ink) for ink in alone]
+
+
+def second_looks(cleaned: np.ndarray) -> list[tuple[float, np.ndarray]]:
+    """Return (share of the width cut away, `seen`) for every way to cut neighbours off cleaned ink; [] where none reaches in."""
+    return [(share, frame(ink)) for share, ink in cut_neighbours(cleaned)]
 
 
 def frame(ink: np.ndarray) -> np.ndarray:
@@ -166,12 +173,14 @@ def _clean_split(grey: np.ndarray) -> np.ndarray | None:
     """Return (H, W) bool, the lighter part of a picture of two clear levels, further apart than a shadow's; None for others."""
     if min(grey.shape) < 4:
         return None
-    light = grey > cv2.threshold(grey, 0, 255, cv2.THRESH_OTSU)[0]
-    share = light.mean()
+    mask = cv2.threshold(grey, 0, 255, cv2.THRESH_OTSU)[1]
+    share = cv2.countNonZero(mask) / mask.size
     if not 0 < share < 1:
         return None
-    within = share * grey[light].var() + (1 - share) * grey[~light].var()
-    return light if within < 0.12 * grey.var() and grey[~light].mean() < SHADOW * grey[light].mean() else None
+    (bright, above), (dim, below), (_, all_over) = (
+        [float(value[0, 0]) for value in cv2.meanStdDev(grey, mask=part)] for part in (mask, cv2.bitwise_not(mask), None))
+    within = share * above ** 2 + (1 - share) * below ** 2
+    return mask > 0 if within < 0.12 * all_over ** 2 and dim < SHADOW * bright else None
 
 
 def _is_sheet(mask: np.ndarray, full: float) -> bool:

@@ -40,6 +40,22 @@ def make_sketch(digit: str = "7", width: float = 22, size: float = 0.6, at=(0.5,
     return draw([np.array(stroke, np.float32) for stroke in STROKES[digit]], width, size, at, pad)
 
 
+def make_field(digit: str = "7", neighbour: str = "0", gap: float = -0.5, width: float = 14) -> np.ndarray:
+    """Return a digit of a number cut out by its box and 15 % around it, black on white; neighbours on both sides, `gap` away."""
+    middle = [np.array(stroke, np.float32) for stroke in STROKES[digit]]
+    points = np.concatenate(middle)
+    left, right = points[:, 0].min(), points[:, 0].max()
+    other = [np.array(stroke, np.float32) for stroke in STROKES[neighbour]]
+    wide = np.concatenate(other)[:, 0].max()
+    number = [stroke + (across, 0) for across in (left - gap - wide, right + gap) for stroke in other] + middle
+    pad, size = 800, 0.8
+    high, low = np.concatenate(number).max(axis=0), np.concatenate(number).min(axis=0)
+    scale = size * pad / (high - low).max()
+    (x0, y0), (x1, y1) = ((corner - (low + high) / 2) * scale + pad / 2 for corner in (points.min(axis=0), points.max(axis=0)))
+    dx, dy = 0.15 * (x1 - x0), 0.15 * (y1 - y0)
+    return np.ascontiguousarray(draw(number, width, size, pad=pad)[int(y0 - dy):int(y1 + dy), int(x0 - dx):int(x1 + dx)])
+
+
 def difference(one: np.ndarray, other: np.ndarray) -> float:
     """Return the mean absolute difference of two pictures, in grey levels."""
     return float(np.abs(one.astype(float) - other.astype(float)).mean())

@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import STROKES, difference, make_sketch
+from conftest import STROKES, difference, make_field, make_sketch
 from PIL import Image
 from torchvision.transforms import v2
 
 import preprocess
-from cleaning import drop_edge_pieces, drop_haze, drop_lines, drop_specks, smooth_noise
+from cleaning import count_things, cut_neighbours, drop_edge_pieces, drop_haze, drop_lines, drop_specks, smooth_noise
 from preprocess import (
     center_by_mass,
     crop,
@@ -19,6 +19,7 @@ from preprocess import (
     ink_is_dark,
     lay_on_paper,
     scale_to_box,
+    second_looks,
     see,
     stroke_width,
     to_grey,
@@ -180,6 +181,12 @@ def test_squared_paper_is_dropped():
     assert looks_like(see(squared), SEEN)
 
 
+def test_dotted_paper_is_dropped():
+    paper = np.full((280, 280), 250, np.uint8)
+    paper[np.ix_(np.arange(4, 280, 14), np.arange(4, 280, 14))] = 120
+    assert looks_like(see(np.minimum(paper, SKETCH)), SEEN)
+
+
 def test_a_stroke_along_a_ruled_line_stays():
     bar = np.flatnonzero((SKETCH < 128).sum(axis=1) > 90)  # the rows of the 7's bar
     for place in (bar[2], bar[-3], int(bar.mean())):
@@ -243,6 +250,25 @@ def test_a_neighbours_piece_at_the_edge_is_dropped():
 def test_a_neighbour_cut_by_the_border_is_dropped_even_if_it_is_as_large():
     row = np.hstack([make_sketch("5", size=0.7)[:, 130:], make_sketch(size=0.7), make_sketch("5", size=0.7)[:, :130]])
     assert looks_like(see(row), SEEN)
+
+
+def test_a_neighbour_joined_to_the_digit_is_cut_off_in_one_of_the_ways():
+    joined, alone = make_field("4", "0", gap=-1), see(make_field("4", "0", gap=6))
+    looks = [seen for _, seen in second_looks(dict(walk(joined))["cleaned"])]
+    assert not looks_like(see(joined), alone, 12) and any(looks_like(seen, alone, 12) for seen in looks)
+
+
+def test_a_digit_that_stands_free_is_cut_in_no_way():
+    assert cut_neighbours(255 - SKETCH) == []
+
+
+def test_things_are_counted_as_connected_components_are():
+    random = np.random.default_rng(0)
+    for share in (0, 0.002, 0.02, 0.2, 1):
+        ink = np.where(cv2.dilate((random.random((60, 80)) < share).astype(np.uint8), np.ones((3, 3))), 255, 0).astype(np.uint8)
+        assert count_things(ink) == cv2.connectedComponents(ink)[0] - 1
+    ring = cv2.circle(np.zeros((60, 60), np.uint8), (30, 30), 20, 255, 3)
+    assert count_things(cv2.circle(ring, (30, 30), 3, 255, -1)) == 2  # a thing in a hole of another
 
 
 def test_the_lower_ring_of_an_eight_that_leaves_the_pad_stays():

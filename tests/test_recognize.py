@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import STROKES, make_sketch, run_main, run_program
+from conftest import STROKES, make_field, make_sketch, run_main, run_program
 from PIL import Image
 
 from recognize import Recognizer
@@ -106,6 +106,19 @@ def test_a_digit_of_two_strokes_is_one_digit(recognizer):
     sketch = make_sketch("5")
     sketch[78:90] = 255  # its flag stands alone
     assert recognizer.read(sketch).verdict in ("digit", "unsure")
+
+
+@pytest.mark.parametrize("digit", "4570")
+def test_a_digit_between_neighbours_that_touch_it_is_read(recognizer, digit):
+    reading = recognizer.read(make_field(digit, "0" if digit != "0" else "7"))
+    assert reading.digit == digit and reading.probabilities.sum() == pytest.approx(1)
+
+
+def test_what_is_read_surely_is_not_looked_at_again(recognizer):
+    field = make_field("7", "0", gap=3)
+    cleaned = np.full((90, 60), 255, np.uint8)  # would be cut
+    reading = recognizer.read(field)
+    assert reading.confidence > 0.9 and recognizer._look_again(reading, cleaned) is reading
 
 
 def test_the_candidates_are_the_two_likeliest(strict):
