@@ -41,7 +41,8 @@ def card_tables(metrics: dict) -> str:
         lines += [f"Over {writers['n']} writers: {100 * writers['mean']:.2f} +- {100 * writers['deviation']:.2f} % right on the "
                   f"clean pad; the worst tenth of them {100 * writers['worst_tenth']:.2f} %. Without the "
                   f"{hands['conditions']['clean pad']['road']['n'] - hands['whole']['n']} samples found broken: "
-                  f"{_percent(hands['whole'])}. Calibration error on the clean pad: {hands['calibration_error']:.4f}.", ""]
+                  f"{_percent(hands['whole'])}. Calibration error on the clean pad: {hands['calibration_error']:.4f}, without "
+                  f"the broken ones {hands['calibration_error_of_whole']:.4f}.", ""]
     if "pictures" in metrics:
         lines += ["**Photographs and scans**, through the whole road:", ""]
         lines += _table(("Pictures", "Right (95 % interval)", "n"), [

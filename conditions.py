@@ -58,6 +58,36 @@ def ruled(sample, random: Random, squared: bool = False) -> np.ndarray:
     return ink_on(pad(sample, random), paper, (30, 30, 90))
 
 
+def dotted(sample, random: Random) -> np.ndarray:
+    paper = np.full((PAD, PAD, 3), 250.0)
+    step, start, colour, side = random.integers(10, 24), random.integers(0, 10), random.uniform(110, 200, 3), random.integers(1, 3)
+    places = np.flatnonzero((np.arange(PAD) - start) % step < side)
+    paper[np.ix_(places, places)] = colour
+    return ink_on(pad(sample, random), paper, (30, 30, 90))
+
+
+def between_neighbours(sample, random: Random, gap=(0.015, 0.135)) -> np.ndarray:
+    """Return a digit cut out of a number as forms and cheques give it: its box and 15 % around, one like it on either side.
+
+    `gap` is what lies between two of them as a share of the box's width: below 0.15 a piece reaches in, below 0 they overlap.
+    """
+    points = np.concatenate(sample)
+    low, high = points.min(axis=0), points.max(axis=0)
+    scale = 0.6 * PAD / max(float((high - low).max()), 1e-6)
+    high = (high - low) * scale
+    pen = random.uniform(0.06, 0.10) * high.max()
+    wide = high[0] + pen
+    away = [wide * side * (1 + random.uniform(*gap)) / scale for side in (-1, 0, 1)]
+    rows = [[stroke + (across, 0) for stroke in (shake(sample, random, 0) if across else sample)] for across in away]
+    sheet = np.full((2 * PAD, 2 * PAD), 255, np.uint8)
+    for stroke in (stroke for row in rows for stroke in row):
+        line = np.round(((stroke - low) * scale + PAD / 2) * 8).astype(np.int32)
+        cv2.polylines(sheet, [np.repeat(line, 2, axis=0)[:, None]], False, 0, max(1, round(pen)), cv2.LINE_AA, shift=3)
+    first, last = PAD / 2 - pen / 2 - 0.15 * (high + pen), PAD / 2 + high + pen / 2 + 0.15 * (high + pen)
+    (left, top), (right, bottom) = first.astype(int), last.astype(int) + 1
+    return np.ascontiguousarray(sheet[top:bottom, left:right])
+
+
 def shadow(sample, random: Random) -> np.ndarray:
     y, x = np.mgrid[0:PAD, 0:PAD] / PAD - 0.5
     turn = random.uniform(0, 2 * np.pi)
@@ -106,8 +136,11 @@ CONDITIONS: dict[str, Callable] = {
     "coloured ink": coloured,
     "lined paper": ruled,
     "squared paper": lambda sample, random: ruled(sample, random, squared=True),
+    "dotted paper": dotted,
     "shadow": shadow,
     "frame at the edge": framed,
+    "pieces of neighbours at the edges": between_neighbours,
+    "neighbours that touch or overlap": lambda sample, random: between_neighbours(sample, random, (-0.1, 0)),
     "JPEG, quality 20": jpeg,
     "blur": blurred,
     "salt and pepper, 5 %": salted,
@@ -123,7 +156,8 @@ BROKEN = frozenset((
     "bc2a38b0",  # a 2, labelled 1
 ))
 
-STYLES = {"crossed 7": "7", "hooked 1": "1", "slashed 0": "0"}  # written by `data.restyle`; only their own digit is measured
+# written by `data.restyle`; only their own digit is measured
+STYLES = {"crossed 7": "7", "hooked 1": "1", "open 4": "4", "slashed 0": "0"}
 
 
 def draw_style(name: str, sample, random: Random) -> np.ndarray:

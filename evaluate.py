@@ -111,7 +111,8 @@ def measure_hands(recognizer: Recognizer, strokes: Strokes) -> tuple[dict, list]
             whole = np.array([name_of(sample) not in BROKEN for sample in digits.samples])
             probabilities = np.stack([np.full(10, 0.1) if r.probabilities is None else r.probabilities for r in readings])
             found |= {"writers": _spread(digits.writers, right), "whole": share(right[whole].sum(), int(whole.sum())),
-                      "calibration_error": calibration_error(probabilities, labels)}
+                      "calibration_error": calibration_error(probabilities, labels),
+                      "calibration_error_of_whole": calibration_error(probabilities[whole], labels[whole])}
             wrong = sorted(np.flatnonzero(~right), key=lambda row: -readings[row].confidence)
             mistakes = [(pictures[row], digits.labels[row], readings[row]) for row in wrong]
     for name, digit in STYLES.items():
