@@ -109,8 +109,8 @@ class DigitNet(
         save_weights(self, save_directory / WEIGHTS_FILE)
 
     def generate_model_card(self, *_, **__) -> ModelCard:
-        """Return the project's own card, so that a copy of the weights carries it."""
-        return ModelCard.load(HERE / "MODEL_CARD.md")
+        """Return the project's own card, so that a copy of the weights carries it; on the hub it is called README.md."""
+        return ModelCard.load(HERE / ("MODEL_CARD.md" if (HERE / "MODEL_CARD.md").exists() else "README.md"))
 
 
 def _layer(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
@@ -266,12 +266,11 @@ def hub_failure(error: Exception, repository: str, revision: str | None = None) 
         return ValueError(f"There is no {repository} here, and on the hub none that you may see. Check the name; for a private "
                           f"one, log in with 'hf auth login'.")
     if isinstance(error, OfflineModeIsEnabled):
-        return ConnectionError(f"{repository} was not fetched before, and the hub may not be asked. Take HF_HUB_OFFLINE out of the "
-                               f"environment, or name a folder of weights.")
+        return ConnectionError(f"The hub may not be asked for {repository}, which is not on this disk: HF_HUB_OFFLINE is set. Take "
+                               f"it out of the environment.")
     if status:
-        return ConnectionError(f"The hub failed at {repository} (status {status}). Try again later, or name a folder of weights.")
-    return ConnectionError(f"The hub is out of reach, and {repository} is not on this disk. Check the network, or name a folder "
-                           f"of weights.")
+        return ConnectionError(f"The hub failed at {repository} (status {status}). Try again later.")
+    return ConnectionError(f"The hub is out of reach, and {repository} with it. Check the network, and HF_ENDPOINT where set.")
 
 
 def tensors_hash(tensors: dict[str, torch.Tensor]) -> str:

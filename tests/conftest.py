@@ -19,7 +19,7 @@ os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1")  # befor
 import numpy as np
 import pytest
 from hub import Hub
-from huggingface_hub import constants
+from huggingface_hub import close_session, constants
 
 from data import draw
 from recognize import Recognizer
@@ -116,6 +116,7 @@ def hub(tmp_path, monkeypatch):
                 "HF_TOKEN_PATH": str(home / "token"), "HF_STORED_TOKENS_PATH": str(home / "stored_tokens")}.items():
             monkeypatch.setattr(constants, name, value)
         yield hub
+        close_session()  # its connections end here, and whatever a program did to it
 
 
 @pytest.fixture(scope="session")

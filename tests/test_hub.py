@@ -122,7 +122,7 @@ def test_a_wrong_token(filled, monkeypatch):
 
 def test_an_error_of_the_server(filled):
     filled.trouble = "500"
-    assert refusal() == f"The hub failed at {NAME} (status 500). Try again later, or name a folder of weights."
+    assert refusal() == f"The hub failed at {NAME} (status 500). Try again later."
 
 
 def test_a_connection_that_breaks_half_way(filled):
@@ -156,12 +156,12 @@ def test_nothing_damaged_is_kept(filled):
 def test_no_network(filled, monkeypatch):
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE",
                         f"http://127.0.0.1:{free_port()}/{{repo_id}}/resolve/{{revision}}/{{filename}}")
-    assert refusal() == f"The hub is out of reach, and {NAME} is not on this disk. Check the network, or name a folder of weights."
+    assert refusal() == f"The hub is out of reach, and {NAME} with it. Check the network, and HF_ENDPOINT where set."
 
 
 def test_a_client_that_is_to_stay_offline(filled, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert refusal().startswith(f"{NAME} was not fetched before, and the hub may not be asked.")
+    assert refusal().startswith(f"The hub may not be asked for {NAME}, which is not on this disk: HF_HUB_OFFLINE is set.")
 
 
 def test_a_login_page_of_the_network_is_no_hub(hub, monkeypatch):
