@@ -20,7 +20,13 @@ from huggingface_hub import (
     hf_hub_url,
     try_to_load_from_cache,
 )
-from huggingface_hub.errors import EntryNotFoundError, OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HFValidationError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 from safetensors import safe_open
@@ -190,10 +196,12 @@ def fetch_weights(repository: str, revision: str | None = None, *, token=None, c
     Raises ValueError, PermissionError, FileNotFoundError or ConnectionError with a sentence.
     """
     name = f"{repository}@{revision}" if revision else repository
-    kept = None if force_download else try_to_load_from_cache(repository, WEIGHTS_FILE, cache_dir, revision)
-    if isinstance(kept, str) and (local_files_only or COMMIT.fullmatch(revision or "")):
-        return Path(kept)
+    kept = None
     try:
+        if not force_download:
+            kept = try_to_load_from_cache(repository, WEIGHTS_FILE, cache_dir, revision)
+        if isinstance(kept, str) and (local_files_only or COMMIT.fullmatch(revision or "")):
+            return Path(kept)
         if local_files_only:
             raise OfflineModeIsEnabled("local_files_only")
         found = get_hf_file_metadata(hf_hub_url(repository, WEIGHTS_FILE, revision=revision), token=token, timeout=PATIENCE)
@@ -253,6 +261,8 @@ def hub_failure(error: Exception, repository: str, revision: str | None = None) 
     A ConnectionError where it may be another answer another time, a PermissionError for what a token decides, else a ValueError.
     """
     status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, HFValidationError):
+        return ValueError(f"{repository} is no name that the hub allows. Check it.")
     if isinstance(error, RevisionNotFoundError):
         return ValueError(f"{repository} has no revision {revision}. Name a branch, a tag or a commit of it, or none.")
     if isinstance(error, EntryNotFoundError):
@@ -266,8 +276,8 @@ def hub_failure(error: Exception, repository: str, revision: str | None = None) 
         return ValueError(f"There is no {repository} here, and on the hub none that you may see. Check the name; for a private "
                           f"one, log in with 'hf auth login'.")
     if isinstance(error, OfflineModeIsEnabled):
-        return ConnectionError(f"The hub may not be asked for {repository}, which is not on this disk: HF_HUB_OFFLINE is set. Take "
-                               f"it out of the environment.")
+        return ConnectionError(f"The hub may not be asked for {repository}, which is not on this disk. Take HF_HUB_OFFLINE out of "
+                               f"the environment, or local_files_only out of the call.")
     if status:
         return ConnectionError(f"The hub failed at {repository} (status {status}). Try again later.")
     return ConnectionError(f"The hub is out of reach, and {repository} with it. Check the network, and HF_ENDPOINT where set.")

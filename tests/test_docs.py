@@ -66,7 +66,8 @@ def test_the_client_and_curl_of_the_card_run_as_written(server, tmp_path):
 def test_every_flag_that_the_readme_shows_is_known():
     for program in ("app", "recognize", "train", "evaluate", "scripts/publish"):
         known = set(re.findall(r"--[a-z-]+", run_main(f"{Path(program).name}.py", "--help").stdout))
-        shown = {flag for line in re.findall(rf"python {program}\.py[^\n`]*", README + CARD) for flag in re.findall(r"--[a-z-]+", line)}
+        lines = re.findall(rf"python {program}\.py[^\n`]*", README + CARD)
+        shown = {flag for line in lines for flag in re.findall(r"--[a-z-]+", line)}
         assert shown <= known, program
 
 

@@ -6,10 +6,11 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, free_port, make_sketch, run_main, run_program
+from conftest import ROOT, free_port, make_sketch, run_main
 from hub import READER
 from huggingface_hub import constants, hf_hub_download, snapshot_download
 
+import model
 from model import WEIGHTS, DigitNet, find_weights, save_weights
 from recognize import Recognizer
 
@@ -86,10 +87,11 @@ def test_the_hub_client_and_we_share_one_cache(filled):
     assert open(hf_hub_download(NAME, "model.safetensors"), "rb").read() == SHIPPED
 
 
-def test_local_weights_ask_nothing_of_the_hub(hub):
-    done = run_program("-c", "from recognize import Recognizer, DigitNet; Recognizer.from_pretrained(); "
-                             "Recognizer.from_pretrained('weights/model.safetensors'); DigitNet.from_pretrained('weights')")
-    assert done.returncode == 0, done.stderr
+def test_local_weights_ask_nothing_of_the_hub(hub):  # the Space in tests/test_publish.py shows the same of a whole program
+    for name in (None, "weights", "weights/model.safetensors"):
+        Recognizer.from_pretrained(name and ROOT / name)
+    DigitNet.from_pretrained(ROOT / "weights")
+    assert run_main("recognize.py", str(ROOT / "examples" / "6_tiny_picture.png")).returncode == 0
     assert hub.requests == []
 
 
@@ -160,8 +162,21 @@ def test_no_network(filled, monkeypatch):
 
 
 def test_a_client_that_is_to_stay_offline(filled, monkeypatch):
+    words = (f"The hub may not be asked for {NAME}, which is not on this disk. Take HF_HUB_OFFLINE out of the environment, or "
+             f"local_files_only out of the call.")
+    assert refusal(local_files_only=True) == words
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert refusal().startswith(f"The hub may not be asked for {NAME}, which is not on this disk: HF_HUB_OFFLINE is set.")
+    assert refusal() == words
+
+
+def test_a_name_that_the_hub_does_not_allow(hub):
+    assert refusal("ORG/digit--vision") == "ORG/digit--vision is no name that the hub allows. Check it."
+
+
+def test_what_is_much_too_large_is_not_fetched(hub, monkeypatch):
+    hub.commit(f"models/{NAME}", {"model.safetensors": b"0" * 2000})
+    monkeypatch.setattr(model, "LARGEST", 1000)
+    assert "is some other network's" in refusal() and "GET" not in [method for method, path in hub.requests if "resolve" in path]
 
 
 def test_a_login_page_of_the_network_is_no_hub(hub, monkeypatch):
