@@ -71,6 +71,16 @@ def test_every_flag_that_the_readme_shows_is_known():
         assert shown <= known, program
 
 
+def test_the_card_has_every_part_of_the_hubs_template_and_measured_numbers_between_its_markers_alone():
+    parts = re.findall(r"^## (.*)$", CARD, re.MULTILINE)
+    assert parts == ["Model details", "Uses", "How to use", "Bias, risks and limits", "Training", "Results", "Sources", "Citation",
+                     "Licence"]
+    text = CARD.split("\n# DigitVision\n")[1]
+    outside = re.sub(r"<!-- results -->.*<!-- /results -->", "", text, flags=re.DOTALL)
+    assert outside != text and not re.search(r"%|0\.\d\d", outside.replace("max_error=0.001", ""))
+    assert "**Out of scope**: identity documents, money" in outside and "CC BY-SA 3.0" in outside and "CC BY 4.0" in outside
+
+
 def test_every_figure_of_the_card_is_there():
     figures = re.findall(r"!\[.*?\]\((.*?)\)", CARD)
     drawn = {path.relative_to(ROOT).as_posix() for path in (ROOT / "weights" / "figures").glob("*.png")}
