@@ -72,17 +72,21 @@ def ask(address: str, picture: Path) -> str:
     return json.loads(answer.split("data: ", 1)[1])[0]["label"]
 
 
-def audit(site_packages: Path) -> None:
-    """Print what pip-audit knows of the packages in a folder.
-
-    Raises ValueError with a sentence where one of them is known to be unsafe, and where none could be looked up.
-    """
+def audit(site_packages: Path) -> list[dict]:
+    """Return what pip-audit knows of the packages in a folder, a dict each; raise ValueError with a sentence where it fails."""
     done = subprocess.run([sys.executable, "-m", "pip_audit", "--path", site_packages, "--format", "json",
                            "--progress-spinner", "off"], capture_output=True, text=True)
     try:
-        packages = json.loads(done.stdout)["dependencies"]
+        return json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError) as error:
         raise ValueError(f"pip-audit gave no answer: {done.stderr.strip()[-300:]} Check the network and run it again.") from error
+
+
+def judge(packages: list[dict]) -> str:
+    """Return a line on what `audit` found.
+
+    Raises ValueError with a sentence where a package is known to be unsafe, and where none could be looked up.
+    """
     unknown = [package["name"] for package in packages if "skip_reason" in package]
     unsafe = [f"{package['name']} {package['version']} ({', '.join(each['id'] for each in package['vulns'])})"
               for package in packages if package.get("vulns")]
@@ -91,29 +95,29 @@ def audit(site_packages: Path) -> None:
     if len(unknown) == len(packages):
         raise ValueError(f"pip-audit could look up none of {len(packages)} packages, so nothing is known of them. Run it where "
                          "the package index answers.")
-    print(f"pip-audit: {len(packages) - len(unknown)} packages without a known advisory"
-          + (f"; not looked up: {', '.join(unknown)}" if unknown else ""))
+    return (f"pip-audit: {len(packages) - len(unknown)} packages without a known advisory"
+            + (f"; not looked up: {', '.join(unknown)}" if unknown else ""))
 
 
 def main() -> int:
     """Run the checks; return the exit code."""
     with tempfile.TemporaryDirectory() as folder:
-        app, environment, start = Path(folder, "space"), Path(folder, "environment"), time.monotonic()
+        app, environment, log, start = Path(folder, "space"), Path(folder, "env"), Path(folder, "log"), time.monotonic()
         python = environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
         try:
             write_files(space_files(NAME, NAME), app)
-            venv.create(environment, with_pip=True)
+            venv.create(environment, with_pip=True, upgrade_deps=True)
             subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r",
                             app / "requirements.txt"], check=True)
             print(f"installed in {time.monotonic() - start:.0f} s", flush=True)
             start = time.monotonic()
-            with serving(app, python, log := Path(folder, "log"), **ON_A_SPACE) as address:
-                print(f"started in {time.monotonic() - start:.0f} s: {log.read_text().strip()}", flush=True)
+            with serving(app, python, log, **ON_A_SPACE) as address:
+                print(f"started in {time.monotonic() - start:.0f} s")
                 read = ask(address, QUESTION)
+            print(f"{QUESTION.name} is read as {read} by {log.read_text().strip().splitlines()[-1]}", flush=True)
             if read != QUESTION.name[0]:
-                raise ValueError(f"{QUESTION.name} is read as {read}. Run 'make test' to see what is wrong.")
-            print(f"{QUESTION.name} is read as {read}")
-            audit(next(environment.rglob("site-packages")))
+                raise ValueError("That is wrong. Run 'make test' to see more.")
+            print(judge(audit(next(environment.rglob("site-packages")))))
         except subprocess.CalledProcessError:
             print("The requirements of the Space could not be installed; pip says why above.", file=sys.stderr)
             return 2

@@ -20,7 +20,7 @@ from hub import READER, WRITER
 from huggingface_hub import ModelCard, constants
 from packaging.requirements import Requirement
 from publish import model_files, modules, space_files
-from release_check import ON_A_SPACE, QUESTION, ask, serving, write_files
+from release_check import ON_A_SPACE, QUESTION, ask, judge, serving, write_files
 
 import card
 from model import find_weights
@@ -150,6 +150,17 @@ def test_the_container_gets_what_the_space_gets_and_runs_as_nobody_special():
     user = commands[order.index("USER")][1]
     assert user not in ("root", "0") and f" {user}" in commands[order.index("RUN")][1]
     assert order.index("USER") < order.index("CMD") and "urlopen" in commands[order.index("HEALTHCHECK")][1]
+
+
+def test_the_audit_is_red_for_an_unsafe_package_and_where_nothing_is_known():
+    safe = {"name": "numpy", "version": "2.4.6", "vulns": []}
+    unknown = {"name": "torch", "skip_reason": "Dependency not found on PyPI"}
+    unsafe = {"name": "pillow", "version": "9.0", "vulns": [{"id": "PYSEC-1", "fix_versions": ["12.3"]}]}
+    assert judge([safe, unknown]) == "pip-audit: 1 packages without a known advisory; not looked up: torch"
+    with pytest.raises(ValueError, match=r"Known to be unsafe: pillow 9.0 \(PYSEC-1\). Raise their bounds"):
+        judge([safe, unknown, unsafe])
+    with pytest.raises(ValueError, match="could look up none of 1 packages, so nothing is known of them"):
+        judge([unknown])
 
 
 # --- ONNX ---------------------------------------------------------------------------------------------------------------
