@@ -202,7 +202,7 @@ KIND = r"(?P<kind>models|spaces)"
 REVISION = r"(?P<revision>.+)"
 ROADS = [
     ("GET", "/api/whoami-v2", Answer.who),
-    ("GET", "/api/agent-harnesses", lambda answer: answer.json({})),
+    ("GET", "/login", lambda answer: answer.send(200, b"<p>Accept our terms to use this network")),
     ("GET", rf"/{NAME}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", Answer.content),
     ("GET", rf"/api/{KIND}/{NAME}", Answer.information),
     ("GET", rf"/api/{KIND}/{NAME}/revision/{REVISION}", Answer.information),

@@ -180,7 +180,7 @@ def test_what_is_much_too_large_is_not_fetched(hub, monkeypatch):
 
 
 def test_a_login_page_of_the_network_is_no_hub(hub, monkeypatch):
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{hub.endpoint}/api/agent-harnesses")
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{hub.endpoint}/login")
     assert refusal().startswith("The hub is out of reach")
 
 
