@@ -1,4 +1,4 @@
-# make app | test | train | evaluate | bench | check; ARGS are passed on: make train ARGS="--recipe quick"
+# make app | test | train | evaluate | bench | check | release-check; ARGS are passed on: make train ARGS="--recipe quick"
 PYTHON ?= python3
 VENV := .venv
 BIN := $(if $(filter Windows_NT,$(OS)),$(VENV)/Scripts,$(VENV)/bin)
@@ -22,8 +22,11 @@ bench: $(VENV)/.app
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 
+release-check: $(VENV)/.dev
+	$(BIN)/python scripts/release_check.py
+
 # the stamp files say which requirements the environment holds
-$(VENV)/.app: requirements.txt
+$(VENV)/.app: requirements.txt requirements-app.txt
 	@$(PYTHON) -c 'import sys; sys.exit("DigitVision needs Python 3.10 or newer: make PYTHON=python3.12 app" if sys.version_info < (3, 10) else 0)'
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
@@ -33,4 +36,4 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.app
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-.PHONY: app test train evaluate bench check
+.PHONY: app test train evaluate bench check release-check

@@ -7,11 +7,28 @@ constructor's arguments, the temperature, how the weights were made, a hash of t
 import copy
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 
 import torch
-from huggingface_hub import ModelCard, PyTorchModelHubMixin, hf_hub_download
+from huggingface_hub import (
+    ModelCard,
+    PyTorchModelHubMixin,
+    constants,
+    get_hf_file_metadata,
+    hf_hub_url,
+    try_to_load_from_cache,
+)
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HFValidationError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
@@ -22,6 +39,9 @@ WEIGHTS = HERE / "weights"  # the folder of the weights that come with the code
 WEIGHTS_FILE = "model.safetensors"
 HEADER = "digitvision"  # the key of our JSON in the header of the safetensors file
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")  # ORG/NAME or ORG/NAME@REVISION
+PATIENCE = 5  # seconds that the hub may be silent before it counts as out of reach
+LARGEST = 100_000_000  # bytes of a download; a weights file of ours has some two million
+COMMIT = re.compile("[0-9a-f]{40}")  # the name of a state of a repository that never changes
 
 
 class DigitNet(
@@ -75,22 +95,27 @@ class DigitNet(
         return net.to(memory_format=torch.channels_last)
 
     @classmethod
-    def _from_pretrained(cls, *, model_id, revision, cache_dir, force_download, local_files_only, token, **_):
-        """Load a folder or a hub repository for the mixin's `from_pretrained`; never a pickled file, as the mixin would."""
-        folder = Path(model_id)
-        if not folder.is_dir():
-            return load_weights(hf_hub_download(
-                model_id, WEIGHTS_FILE, revision=revision, cache_dir=cache_dir, force_download=force_download,
-                local_files_only=local_files_only, token=token))
-        return load_weights(folder / WEIGHTS_FILE)
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, *, revision: str | None = None, token=None,
+                        cache_dir: str | Path | None = None, force_download: bool = False, local_files_only: bool = False,
+                        **_) -> "DigitNet":
+        """Return the network of a folder, or of a hub repository ORG/NAME at a branch, tag or commit of it, in eval mode.
+
+        In place of the mixin's, which asks for config.json first, takes pickled files, and waits 24 seconds for a hub that is
+        out of reach. Raises what `load_weights` and `fetch_weights` raise.
+        """
+        folder = Path(pretrained_model_name_or_path)
+        if folder.is_dir() or not HUB_NAME.fullmatch(str(pretrained_model_name_or_path)):
+            return load_weights(folder / WEIGHTS_FILE)
+        return load_weights(fetch_weights(str(pretrained_model_name_or_path), revision, token=token, cache_dir=cache_dir,
+                                          force_download=force_download, local_files_only=local_files_only))
 
     def _save_pretrained(self, save_directory: Path) -> None:
         """Write the weights file for the mixin's `save_pretrained`, which adds config.json and the card."""
         save_weights(self, save_directory / WEIGHTS_FILE)
 
     def generate_model_card(self, *_, **__) -> ModelCard:
-        """Return the project's own card, so that a copy of the weights carries it."""
-        return ModelCard.load(HERE / "MODEL_CARD.md")
+        """Return the project's own card, so that a copy of the weights carries it; on the hub it is called README.md."""
+        return ModelCard.load(HERE / ("MODEL_CARD.md" if (HERE / "MODEL_CARD.md").exists() else "README.md"))
 
 
 def _layer(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
@@ -149,8 +174,8 @@ def load_weights(path: str | Path) -> DigitNet:
 def find_weights(name: str | Path | None = None) -> DigitNet:
     """Return the network that a user names: None for the weights beside this module, a folder, a file, or a hub id.
 
-    A hub id is ORG/NAME or ORG/NAME@REVISION; an existing folder or file wins over it. Raises FileNotFoundError, ValueError
-    or ConnectionError with a sentence.
+    A hub id is ORG/NAME or ORG/NAME@REVISION; an existing folder or file wins over it, and then nothing is asked of the hub.
+    Raises FileNotFoundError, ValueError, PermissionError or ConnectionError with a sentence.
     """
     path = Path(WEIGHTS if name is None else name)
     if path.is_dir():
@@ -158,13 +183,103 @@ def find_weights(name: str | Path | None = None) -> DigitNet:
     if path.suffix == ".safetensors" or path.exists() or not HUB_NAME.fullmatch(str(name)):
         return load_weights(path)
     repository, _, revision = str(name).partition("@")
+    return DigitNet.from_pretrained(repository, revision=revision or None)
+
+
+def fetch_weights(repository: str, revision: str | None = None, *, token=None, cache_dir: str | Path | None = None,
+                  force_download: bool = False, local_files_only: bool = False) -> Path:
+    """Return the path of the weights file of a hub repository, in the hub client's own cache; fetch it if it is not there.
+
+    One look and one download: the hub client would try again for 24 seconds, and for ever where a connection breaks half-way
+    each time. Where the hub is out of reach, what was fetched before is used. Only a file that is whole and loads is kept.
+    Raises ValueError, PermissionError, FileNotFoundError or ConnectionError with a sentence.
+    """
+    name = f"{repository}@{revision}" if revision else repository
+    kept = None
     try:
-        return DigitNet.from_pretrained(repository, revision=revision or None)
-    except ValueError:
-        raise
-    except Exception as error:  # whatever the hub client raises, the user can do the same three things
-        raise ConnectionError(f"No weights at {name}: there is no such folder here, and the hub gave none. Check the name, "
-                              "the revision and the network, or leave --weights out.") from error
+        if not force_download:
+            kept = try_to_load_from_cache(repository, WEIGHTS_FILE, cache_dir, revision)
+        if isinstance(kept, str) and (local_files_only or COMMIT.fullmatch(revision or "")):
+            return Path(kept)
+        if local_files_only:
+            raise OfflineModeIsEnabled("local_files_only")
+        found = get_hf_file_metadata(hf_hub_url(repository, WEIGHTS_FILE, revision=revision), token=token, timeout=PATIENCE)
+        if not COMMIT.fullmatch(found.commit_hash or ""):
+            raise ConnectionError("an answer that is no hub's, as pages give that want a login for the network")
+    except Exception as error:
+        failure = hub_failure(error, repository, revision)
+        if isinstance(kept, str) and isinstance(failure, ConnectionError):
+            return Path(kept)
+        raise failure from error
+    if (found.size or 0) > LARGEST:
+        raise ValueError(f"The {WEIGHTS_FILE} of {name} has {found.size / 1e6:,.0f} MB and is some other network's. Name a "
+                         f"repository that scripts/publish.py filled.")
+    folder = Path(cache_dir or constants.HF_HUB_CACHE, repo_folder_name(repo_id=repository, repo_type="model"))
+    path = folder / "snapshots" / found.commit_hash / WEIGHTS_FILE  # as the hub client lays it where links are not possible
+    reference = folder / "refs" / (revision or "main")  # says which commit a branch or tag was, for when the hub is away
+    try:
+        for file in (path, reference):
+            file.parent.mkdir(parents=True, exist_ok=True)
+        if force_download or not path.is_file():
+            _download(hf_hub_url(repository, WEIGHTS_FILE, revision=found.commit_hash), found, token, name, path)
+        reference.write_text(found.commit_hash)
+    except OSError as error:
+        if error.strerror is None:  # a sentence of ours
+            raise
+        raise PermissionError(f"{name} cannot be kept in {folder}: {error.strerror}. Name another place with HF_HOME.") from error
+    return path
+
+
+def _download(url: str, found, token, name: str, path: Path) -> None:
+    """Write the file of a URL to a path, by one rename, if it has the size and hash that `found` gives, and loads."""
+    try:
+        answer = get_session().get(url, headers=build_hf_headers(token=token), timeout=PATIENCE, follow_redirects=True)
+        hf_raise_for_status(answer)
+        content = answer.content
+    except Exception as error:
+        if getattr(error, "response", None) is not None:
+            raise hub_failure(error, name) from error
+        raise ConnectionError(f"The connection broke while {name} was fetched. Try again.") from error
+    etag = found.etag or ""  # of a large file the SHA-256, in hexadecimal
+    if len(content) != (found.size or len(content)) or len(etag) == 64 and hashlib.sha256(content).hexdigest() != etag:
+        raise ConnectionError(f"The weights of {name} arrived damaged. Try again.")
+    part = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        load_weights(part)
+        part.replace(path)
+    except ValueError as error:
+        raise ValueError(str(error).replace(str(part), f"{name}/{WEIGHTS_FILE}")) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def hub_failure(error: Exception, repository: str, revision: str | None = None) -> Exception:
+    """Return the error, with a sentence, that says what an error of the hub client means to who asked for a repository.
+
+    A ConnectionError where it may be another answer another time, a PermissionError for what a token decides, else a ValueError.
+    """
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, HFValidationError):
+        return ValueError(f"{repository} is no name that the hub allows. Check it.")
+    if isinstance(error, RevisionNotFoundError):
+        return ValueError(f"{repository} has no revision {revision}. Name a branch, a tag or a commit of it, or none.")
+    if isinstance(error, EntryNotFoundError):
+        return ValueError(f"{repository} holds no {WEIGHTS_FILE}, so it is none of ours. Name a repository that "
+                          f"scripts/publish.py filled.")
+    if status == 401 and ("Invalid credentials" in str(error) or "Invalid user token" in str(error)):
+        return PermissionError("The hub does not know your token. Log in anew with 'hf auth login', or correct HF_TOKEN.")
+    if status == 403:
+        return PermissionError(f"Your token has no right to {repository}. Use one that has: 'hf auth login' takes it, or HF_TOKEN.")
+    if isinstance(error, RepositoryNotFoundError) or status in (401, 404):
+        return ValueError(f"There is no {repository} here, and on the hub none that you may see. Check the name; for a private "
+                          f"one, log in with 'hf auth login'.")
+    if isinstance(error, OfflineModeIsEnabled):
+        return ConnectionError(f"The hub may not be asked for {repository}, which is not on this disk. Take HF_HUB_OFFLINE out of "
+                               f"the environment, or local_files_only out of the call.")
+    if status:
+        return ConnectionError(f"The hub failed at {repository} (status {status}). Try again later.")
+    return ConnectionError(f"The hub is out of reach, and {repository} with it. Check the network, and HF_ENDPOINT where set.")
 
 
 def tensors_hash(tensors: dict[str, torch.Tensor]) -> str:

@@ -90,8 +90,8 @@ class Recognizer:
     def from_pretrained(cls, name: str | Path | None = None, max_error: float = MAX_ERROR) -> "Recognizer":
         """Return a recogniser with the weights of a folder, a .safetensors file or a hub id; None takes weights/.
 
-        A hub id is ORG/NAME or ORG/NAME@REVISION; an existing folder wins over it. Raises FileNotFoundError, ValueError or
-        ConnectionError with a sentence, also for weights that fail the self-test in their header.
+        A hub id is ORG/NAME or ORG/NAME@REVISION; an existing folder wins over it. Raises FileNotFoundError, ValueError,
+        PermissionError or ConnectionError with a sentence, also for weights that fail the self-test in their header.
         """
         recognizer = cls(find_weights(name), max_error)
         recognizer.check()

@@ -18,6 +18,8 @@ os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1")  # befor
 
 import numpy as np
 import pytest
+from hub import Hub
+from huggingface_hub import close_session, constants
 
 from data import draw
 from recognize import Recognizer
@@ -113,6 +115,24 @@ def free_port() -> int:
 @pytest.fixture(scope="session")
 def recognizer() -> Recognizer:
     return Recognizer.from_pretrained()
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A hub on this machine that the hub client asks, in this process and, by its environment, in programs; an empty cache."""
+    with Hub() as hub:
+        hub.home = home = tmp_path / "hf"
+        for name, value in {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1",
+                            "HF_HUB_DISABLE_PROGRESS_BARS": "1"}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        for name, value in {  # read once, when the client was imported
+                "ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": False, "HF_HUB_DISABLE_XET": True, "HF_HUB_CACHE": str(home / "hub"),
+                "HUGGINGFACE_CO_URL_TEMPLATE": hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}",
+                "HF_TOKEN_PATH": str(home / "token"), "HF_STORED_TOKENS_PATH": str(home / "stored_tokens")}.items():
+            monkeypatch.setattr(constants, name, value)
+        yield hub
+        close_session()  # its connections end here, and whatever a program did to it
 
 
 @pytest.fixture(scope="session")

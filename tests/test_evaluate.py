@@ -162,5 +162,6 @@ def test_the_cards_metadata_round_trips():
     assert again.data.to_dict() == card.data.to_dict() and str(again) == str(card)
     assert (card.data.license, card.data.library_name, card.data.pipeline_tag) == (
         "apache-2.0", "digitvision", "image-classification")
+    assert (card.data.datasets, card.data.metrics, card.data.model_name) == (["ylecun/mnist"], ["accuracy"], "DigitVision")
     accuracy = next(result for result in card.data.eval_results if result.metric_name == "Accuracy")
     assert accuracy.dataset_type == "ylecun/mnist" and accuracy.metric_value >= 0.995

@@ -153,8 +153,3 @@ def test_a_cut_file_is_refused_in_a_sentence(file):
 def test_missing_weights_are_refused_with_the_next_step(tmp_path):
     with pytest.raises(FileNotFoundError, match="make train"):
         find_weights(tmp_path / "nowhere")
-
-
-def test_a_hub_id_without_network_is_refused_in_a_sentence():
-    with pytest.raises(ConnectionError, match="the hub gave none"):
-        find_weights("nobody/nothing@v1")

@@ -1,0 +1,23 @@
+# The page and the API on a processor:
+#   docker build -t digitvision . && docker run --rm -p 7860:7860 digitvision
+FROM python:3.11-slim
+
+RUN useradd --create-home --uid 1000 digit
+WORKDIR /home/digit/app
+
+# first what changes seldom; torch from PyTorch's own index, where it comes without 5 GB of CUDA libraries
+COPY requirements-app.txt ./
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+RUN pip install --no-cache-dir --index-url "$TORCH_INDEX" "$(grep '^torch' requirements-app.txt)" \
+ && pip install --no-cache-dir -r requirements-app.txt
+
+COPY app.py cleaning.py decode.py model.py preprocess.py recognize.py LICENSE ./
+COPY weights/model.safetensors weights/config.json weights/metrics.json weights/
+COPY examples/ examples/
+
+USER digit
+ENV GRADIO_SERVER_NAME=0.0.0.0 GRADIO_SERVER_PORT=7860 PYTHONUNBUFFERED=1
+EXPOSE 7860
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \
+  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:7860', timeout=4)"]
+CMD ["python", "app.py"]
