@@ -202,12 +202,14 @@ def run(flags: argparse.Namespace) -> None:
     if flags.what == "model":
         files, use = model_files(name), f"Recognizer.from_pretrained({name!r}).read('7.png')"
     elif flags.what == "space":
-        files, use = space_files(name, flags.model or name), f"gradio_client.Client({name!r}).predict(...)"
+        files = space_files(name, flags.model or name)
+        use = f"Client({name!r}).predict(handle_file('7.png'), api_name='/predict')"
     else:
         flags.out.parent.mkdir(parents=True, exist_ok=True)
         write_onnx(find_weights(), flags.out)
         files = {ONNX_FILE: flags.out.read_bytes()}
-        use = f"onnxruntime.InferenceSession({str(flags.out)!r}).run(None, {{'images': to_tensor(seen).numpy()}})"
+        path = f"hf_hub_download({name!r}, {ONNX_FILE!r})" if send else repr(str(flags.out))
+        use = f"onnxruntime.InferenceSession({path}).run(None, {{'images': to_tensor(seen).numpy()}})"
     size = f"{len(files)} file{'s' * (len(files) > 1)}, {sum(map(len, files.values())) / 1e6:.1f} MB"
     if flags.dry_run:
         for path, content in sorted(files.items()):
