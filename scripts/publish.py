@@ -60,15 +60,17 @@ def model_files(name: str) -> dict[str, bytes]:
 
 
 def space_files(name: str, model: str) -> dict[str, bytes]:
-    """Return {path: content} of what a Space gets: the app, what it imports, weights, examples, its settings; no tests, no data."""
+    """Return {path: content} of what a Space gets: the app, what it imports and shows, its settings; no tests, no data."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8").replace(NAME, model)
     front = FRONT_MATTER.match(readme)[0]
     summary = readme[len(front):].strip().split("\n\n")[1]  # the paragraph after the title
     text = f"{front}\n# DigitVision\n\n{summary}\n\nWeights, numbers and limits: [{model}]({constants.ENDPOINT}/{model}).\n"
-    files = {"README.md": text.encode(), "requirements.txt": (ROOT / "requirements-app.txt").read_bytes()}
+    card = (ROOT / "MODEL_CARD.md").read_text(encoding="utf-8").replace(NAME, model)
+    files = {"README.md": text.encode(), "requirements.txt": (ROOT / "requirements-app.txt").read_bytes(),
+             "MODEL_CARD.md": card.encode()}
     files |= {file: (ROOT / file).read_bytes() for file in [*modules("app"), "LICENSE"]}
-    files |= {f"weights/{file}": (WEIGHTS / file).read_bytes() for file in WEIGHTS_FILES}
-    return files | {f"examples/{path.name}": path.read_bytes() for path in sorted((ROOT / "examples").iterdir())}
+    shown = [*(WEIGHTS / file for file in WEIGHTS_FILES), *(WEIGHTS / "figures").glob("*.png"), *(ROOT / "examples").iterdir()]
+    return files | {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in shown}
 
 
 class Probabilities(torch.nn.Module):
