@@ -11,8 +11,8 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN pip install --no-cache-dir --index-url "$TORCH_INDEX" "$(grep '^torch' requirements-app.txt)" \
  && pip install --no-cache-dir -r requirements-app.txt
 
-COPY app.py cleaning.py decode.py model.py preprocess.py recognize.py LICENSE ./
-COPY weights/model.safetensors weights/config.json weights/metrics.json weights/
+COPY app.py cleaning.py decode.py model.py preprocess.py recognize.py MODEL_CARD.md LICENSE ./
+COPY weights/ weights/
 COPY examples/ examples/
 
 USER digit

@@ -60,15 +60,17 @@ def model_files(name: str) -> dict[str, bytes]:
 
 
 def space_files(name: str, model: str) -> dict[str, bytes]:
-    """Return {path: content} of what a Space gets: the app, what it imports, weights, examples, its settings; no tests, no data."""
+    """Return {path: content} of what a Space gets: the app, what it imports and shows, its settings; no tests, no data."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8").replace(NAME, model)
     front = FRONT_MATTER.match(readme)[0]
     summary = readme[len(front):].strip().split("\n\n")[1]  # the paragraph after the title
     text = f"{front}\n# DigitVision\n\n{summary}\n\nWeights, numbers and limits: [{model}]({constants.ENDPOINT}/{model}).\n"
-    files = {"README.md": text.encode(), "requirements.txt": (ROOT / "requirements-app.txt").read_bytes()}
+    card = (ROOT / "MODEL_CARD.md").read_text(encoding="utf-8").replace(NAME, model)
+    files = {"README.md": text.encode(), "requirements.txt": (ROOT / "requirements-app.txt").read_bytes(),
+             "MODEL_CARD.md": card.encode()}
     files |= {file: (ROOT / file).read_bytes() for file in [*modules("app"), "LICENSE"]}
-    files |= {f"weights/{file}": (WEIGHTS / file).read_bytes() for file in WEIGHTS_FILES}
-    return files | {f"examples/{path.name}": path.read_bytes() for path in sorted((ROOT / "examples").iterdir())}
+    shown = [*(WEIGHTS / file for file in WEIGHTS_FILES), *(WEIGHTS / "figures").glob("*.png"), *(ROOT / "examples").iterdir()]
+    return files | {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in shown}
 
 
 class Probabilities(torch.nn.Module):
@@ -202,12 +204,14 @@ def run(flags: argparse.Namespace) -> None:
     if flags.what == "model":
         files, use = model_files(name), f"Recognizer.from_pretrained({name!r}).read('7.png')"
     elif flags.what == "space":
-        files, use = space_files(name, flags.model or name), f"gradio_client.Client({name!r}).predict(...)"
+        files = space_files(name, flags.model or name)
+        use = f"Client({name!r}).predict(handle_file('7.png'), api_name='/predict')"
     else:
         flags.out.parent.mkdir(parents=True, exist_ok=True)
         write_onnx(find_weights(), flags.out)
         files = {ONNX_FILE: flags.out.read_bytes()}
-        use = f"onnxruntime.InferenceSession({str(flags.out)!r}).run(None, {{'images': to_tensor(seen).numpy()}})"
+        path = f"hf_hub_download({name!r}, {ONNX_FILE!r})" if send else repr(str(flags.out))
+        use = f"onnxruntime.InferenceSession({path}).run(None, {{'images': to_tensor(seen).numpy()}})"
     size = f"{len(files)} file{'s' * (len(files) > 1)}, {sum(map(len, files.values())) / 1e6:.1f} MB"
     if flags.dry_run:
         for path, content in sorted(files.items()):

@@ -35,7 +35,7 @@ def write_files(files: dict[str, bytes], folder: Path) -> None:
 def serving(folder: Path, python: str | Path, log: Path, *arguments: str, **environment: str) -> Iterator[str]:
     """Run the app of a folder and yield its address once it answers; what it prints goes into a file.
 
-    Raises ValueError with a sentence, and what the app printed, where it does not start.
+    Raises ValueError with a sentence, and what the app printed, where it does not start or stops answering.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -55,6 +55,8 @@ def serving(folder: Path, python: str | Path, log: Path, *arguments: str, **envi
                     raise ValueError(f"The app does not start from these files alone:\n{log.read_text()}") from error
                 time.sleep(0.2)
         yield address
+    except OSError as error:
+        raise ValueError(f"The app stopped answering:\n{log.read_text()}") from error
     finally:
         process.terminate()
         process.wait(10)

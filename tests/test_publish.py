@@ -116,9 +116,10 @@ def test_the_space_starts_from_what_it_gets_alone_and_reads_a_digit(hub, writer,
 def test_the_space_gets_no_tests_and_no_data():
     files = space_files("ME/demo", "ME/digits")
     assert {"app.py", "README.md", "requirements.txt", "weights/model.safetensors"} | DOWN_THE_ROAD <= set(files)
-    assert not {"train.py", "evaluate.py", "data.py", "MODEL_CARD.md"} & set(files)
+    assert not {"train.py", "evaluate.py", "data.py", "CHANGELOG.md"} & set(files)
+    assert set(re.findall(r"!\[.*?\]\((.*?)\)", files["MODEL_CARD.md"].decode())) <= set(files)  # the page can show its card
     assert {path.split("/")[0] for path in files if "/" in path} == {"examples", "weights"}
-    assert "- ME/digits\n" in files["README.md"].decode() and "ORG/" not in files["README.md"].decode()
+    assert "- ME/digits\n" in files["README.md"].decode() and "ORG/" not in (files["README.md"] + files["MODEL_CARD.md"]).decode()
 
 
 def test_the_front_matter_is_the_hubs_and_fits_what_is_installed():
