@@ -5,11 +5,11 @@ FROM python:3.11-slim
 RUN useradd --create-home --uid 1000 digit
 WORKDIR /home/digit/app
 
-# first what changes seldom; torch from PyTorch's own index, where it comes without 5 GB of CUDA libraries
-COPY requirements-app.txt ./
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-RUN pip install --no-cache-dir --index-url "$TORCH_INDEX" "$(grep '^torch' requirements-app.txt)" \
- && pip install --no-cache-dir -r requirements-app.txt
+# first what changes seldom; --build-arg TORCH_INDEX=... names PyTorch's index for processors, which saves 5 GB of CUDA libraries
+COPY requirements.txt ./
+ARG TORCH_INDEX
+RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$(grep '^torch>' requirements.txt)" \
+ && sed '/^# what only training/,$d' requirements.txt > serving.txt && pip install --no-cache-dir -r serving.txt
 
 COPY app.py cleaning.py decode.py model.py preprocess.py recognize.py MODEL_CARD.md LICENSE ./
 COPY weights/ weights/

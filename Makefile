@@ -26,7 +26,7 @@ release-check: $(VENV)/.dev
 	$(BIN)/python scripts/release_check.py
 
 # the stamp files say which requirements the environment holds
-$(VENV)/.app: requirements.txt requirements-app.txt
+$(VENV)/.app: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit("DigitVision needs Python 3.10 or newer: make PYTHON=python3.12 app" if sys.version_info < (3, 10) else 0)'
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt

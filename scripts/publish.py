@@ -48,10 +48,15 @@ def modules(name: str) -> list[str]:
     return sorted(found)
 
 
+def serving_requirements() -> str:
+    """Return the lines of requirements.txt before those that only training and measuring need."""
+    return (ROOT / "requirements.txt").read_text(encoding="utf-8").split("# what only training")[0]
+
+
 def model_files(name: str) -> dict[str, bytes]:
     """Return {path: content} of what a model repository gets: weights, numbers, card, figures, and the road of a picture."""
     card = (ROOT / "MODEL_CARD.md").read_text(encoding="utf-8").replace(NAME, name).replace("](weights/figures/", "](figures/")
-    needed = [line for line in (ROOT / "requirements-app.txt").read_text(encoding="utf-8").splitlines(keepends=True)
+    needed = [line for line in serving_requirements().splitlines(keepends=True)
               if not line.startswith(("#", "gradio", "python-multipart"))]  # no page, no uploads
     files = {"README.md": card.encode(), "requirements.txt": "".join(needed).encode()}
     files |= {file: (WEIGHTS / file).read_bytes() for file in WEIGHTS_FILES}
@@ -66,7 +71,7 @@ def space_files(name: str, model: str) -> dict[str, bytes]:
     summary = readme[len(front):].strip().split("\n\n")[1]  # the paragraph after the title
     text = f"{front}\n# DigitVision\n\n{summary}\n\nWeights, numbers and limits: [{model}]({constants.ENDPOINT}/{model}).\n"
     card = (ROOT / "MODEL_CARD.md").read_text(encoding="utf-8").replace(NAME, model)
-    files = {"README.md": text.encode(), "requirements.txt": (ROOT / "requirements-app.txt").read_bytes(),
+    files = {"README.md": text.encode(), "requirements.txt": serving_requirements().encode(),
              "MODEL_CARD.md": card.encode()}
     files |= {file: (ROOT / file).read_bytes() for file in [*modules("app"), "LICENSE"]}
     shown = [*(WEIGHTS / file for file in WEIGHTS_FILES), *(WEIGHTS / "figures").glob("*.png"), *(ROOT / "examples").iterdir()]

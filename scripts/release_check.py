@@ -93,7 +93,7 @@ def judge(packages: list[dict]) -> str:
     unsafe = [f"{package['name']} {package['version']} ({', '.join(each['id'] for each in package['vulns'])})"
               for package in packages if package.get("vulns")]
     if unsafe:
-        raise ValueError(f"Known to be unsafe: {'; '.join(unsafe)}. Raise their bounds in requirements-app.txt.")
+        raise ValueError(f"Known to be unsafe: {'; '.join(unsafe)}. Raise their bounds in requirements.txt.")
     if len(unknown) == len(packages):
         raise ValueError(f"pip-audit could look up none of {len(packages)} packages, so nothing is known of them. Run it where "
                          "the package index answers.")

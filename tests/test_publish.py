@@ -146,7 +146,7 @@ def test_the_container_gets_what_the_space_gets_and_runs_as_nobody_special():
             found = [path for path in (ROOT / source).rglob("*") if path.is_file()] or [ROOT / source]
             assert all(path.is_file() for path in found), source
             copied |= {path.relative_to(ROOT).as_posix() for path in found}
-    assert copied - {"requirements-app.txt"} == set(space_files("ME/demo", "ME/demo")) - {"README.md", "requirements.txt"}
+    assert copied - {"requirements.txt"} == set(space_files("ME/demo", "ME/demo")) - {"README.md", "requirements.txt"}
     order = [command for command, _ in commands]
     user = commands[order.index("USER")][1]
     assert user not in ("root", "0") and f" {user}" in commands[order.index("RUN")][1]
