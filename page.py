@@ -1,0 +1,254 @@
+"""What the browser gets: the sketch pad, the style, and the words around an answer; app.py puts them together.
+
+The pad is a canvas of our own. Gradio's Sketchpad arms no tool on load and after the trash, leaves a third of its place to tools,
+needs WebGL, sends three files for every stroke, and lets a late stroke overtake a Clear.
+"""
+
+import json
+from html import escape
+
+from model import HERE, WEIGHTS
+from recognize import Reading
+
+METRICS = WEIGHTS / "metrics.json"
+FIGURES = WEIGHTS / "figures"
+EXAMPLES = ("0_slashed_blue_ink.png", "1_hooked_white_on_black.png", "2_dark_on_transparent.png", "3_lined_paper.jpg",
+            "4_black_board.jpg", "4_photo_sideways_exif.jpg", "5_yellow_highlighter.png", "6_photo_in_shadow.jpg",
+            "7_tilted_squared_paper.jpg", "8_low_contrast.png", "9_photo_far_away.jpg", "0_small_in_corner.png")
+STAGES = {"grey": "Grey", "closer": "Closer", "ink": "Ink", "cleaned": "Cleaned", "stroke": "Cut out", "seen": "Seen, 28x28"}
+STRIP = "How your picture became the 28x28 pixels that the network reads:"
+LEGEND = "Orange ink spoke for this digit, blue ink against it, grey ink hardly mattered."
+LIMITS = """**Limits** One digit at a time. Letters and signs are refused for the most part, not always. Where a mistake would cost
+something, let a person check."""
+PRIVACY = """**Privacy** A drawing is read in memory. An uploaded picture, and the small pictures under "What the network saw", lie
+on this server for an hour and are then deleted. Nothing is sent to anybody else."""
+
+PAD = """
+<div class="sheet"><canvas width="560" height="560" role="img"
+aria-label="Sketch pad: draw a digit with mouse, pen or finger; or choose an example, or a file under Upload"></canvas>
+<span class="hint" aria-hidden="true">Draw a digit here</span></div>
+<div class="tools"><button type="button" class="undo">Undo</button>
+<button type="button" class="clear" aria-label="Clear canvas">Clear</button></div>
+"""
+
+# 280 units a side. A line of 24 is, in a digit over 60 % of the sheet, as thick as the median of MNIST's strokes: 2.4 of 20 pixels.
+DRAW = """
+const canvas = element.querySelector('canvas'), pen = canvas.getContext('2d');
+const small = Object.assign(document.createElement('canvas'), { width: 280, height: 280 });
+let strokes = [], pointer = null;
+const paint = () => {
+  pen.setTransform(2, 0, 0, 2, 0, 0);
+  pen.fillStyle = '#fff'; pen.fillRect(0, 0, 280, 280);
+  pen.strokeStyle = '#000'; pen.lineWidth = 24; pen.lineCap = pen.lineJoin = 'round';
+  for (const stroke of strokes) {
+    pen.beginPath(); pen.moveTo(...stroke[0]); pen.lineTo(...stroke[0]);
+    for (let i = 1; i < stroke.length - 1; i++) {  // smooth: a curve from middle to middle
+      const [x, y] = stroke[i], [u, v] = stroke[i + 1];
+      pen.quadraticCurveTo(x, y, (x + u) / 2, (y + v) / 2);
+    }
+    pen.lineTo(...stroke.at(-1)); pen.stroke();
+  }
+  element.querySelector('.hint').hidden = strokes.length > 0;
+};
+const send = () => {  // the value as it is now; Gradio asks again when an earlier question is still out
+  paint();
+  const ink = small.getContext('2d');
+  ink.drawImage(canvas, 0, 0, 280, 280);
+  props.value = strokes.length ? small.toDataURL('image/png') : '';
+};
+const place = (event) => {
+  const box = canvas.getBoundingClientRect();
+  return [(event.clientX - box.left) * 280 / box.width, (event.clientY - box.top) * 280 / box.height];
+};
+canvas.addEventListener('pointerdown', (event) => {
+  if (pointer !== null || event.button !== 0) return;
+  event.preventDefault();
+  pointer = event.pointerId;
+  canvas.setPointerCapture(pointer);
+  strokes.push([place(event)]);
+  paint();
+});
+canvas.addEventListener('pointermove', (event) => {
+  if (event.pointerId !== pointer) return;
+  const steps = event.getCoalescedEvents?.() ?? [];
+  for (const step of steps.length ? steps : [event]) strokes.at(-1).push(place(step));
+  paint();
+});
+for (const end of ['pointerup', 'pointercancel']) canvas.addEventListener(end, (event) => {
+  if (event.pointerId !== pointer) return;
+  pointer = null;
+  send();
+});
+element.querySelector('.undo').addEventListener('click', () => { strokes.pop(); send(); });
+element.querySelector('.clear').addEventListener('click', () => { strokes = []; send(); });
+paint();
+"""
+
+# Gradio gives no name to its examples. A picture that is pasted, or dropped anywhere on the page, goes where Upload puts one.
+ON_LOAD = """() => {
+  const name = () => {
+    document.querySelectorAll('#examples button:not([aria-label]) img').forEach((image) => {
+      const words = image.src.split('/').pop().split('.')[0].replaceAll('_', ' ');
+      image.closest('button').setAttribute('aria-label', 'Example: ' + words);
+    });
+    document.querySelector('#evidence button:not([aria-label])')?.setAttribute('aria-label', 'Which ink decided');
+  };
+  new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
+  name();
+  for (const end of ['error', 'load']) document.addEventListener(end, (event) => {  // no broken icon for a file that is no picture
+    if (event.target.closest?.('#upload')) event.target.classList.toggle('broken', end === 'error');
+  }, true);
+  const take = async (file) => {
+    document.querySelector('[data-tab-id=upload]').click();
+    for (let tries = 0; tries < 60; tries++) {
+      const input = document.querySelector('#upload input[type=file]');
+      if (input) {
+        const files = new DataTransfer();
+        files.items.add(file);
+        input.files = files.files;
+        input.dispatchEvent(new Event('change', { bubbles: true }));
+        return;
+      }
+      document.querySelector('#upload button[aria-label=Clear], #upload button[aria-label=Remove]')?.click();
+      await new Promise((wake) => setTimeout(wake, 50));
+    }
+  };
+  const picture = (data) => [...(data?.files ?? [])].find((file) => file.type.startsWith('image/'));
+  document.addEventListener('paste', (event) => {
+    const file = picture(event.clipboardData);
+    if (file) { event.preventDefault(); take(file); }
+  });
+  document.addEventListener('dragover', (event) => event.preventDefault());
+  document.addEventListener('drop', (event) => {
+    if (event.target.closest?.('#upload')) return;
+    event.preventDefault();
+    const file = picture(event.dataTransfer);
+    if (file) take(file);
+  });
+}"""
+
+# An example is read under Upload. On a phone the examples lie far below the answer.
+SHOW_THE_ANSWER = """() => {
+  document.querySelector('[data-tab-id=upload]').click();
+  document.querySelector('#panel').scrollIntoView({ behavior: 'smooth', block: 'nearest' });
+}"""
+
+# Which of (drawing, picture) the explanation is of; none while it is closed.
+IN_FRONT = """(drawing, picture) => {
+  if (!document.querySelector('#inside button.open')) return [null, null];
+  return document.querySelector('#pad canvas')?.offsetParent ? [drawing, null] : [null, picture];
+}"""
+
+PANEL = '<div class="panel" role="status" aria-live="polite" aria-atomic="true">${value}</div>'
+
+STYLE = """
+.gradio-container { width: 100%; max-width: 900px !important; margin: 0 auto !important; }
+.gradio-container .main { padding: 12px clamp(16px, 4vw, 32px) !important; }
+.nav-holder, footer .divider { display: none !important; }
+footer button { color: var(--body-text-color) !important; }
+button[role=tab].selected { color: #c2410c; }  /* Gradio's orange is too pale for small text on white */
+.dark button[role=tab].selected { color: #fb923c; }
+#title h1 { margin: 0; }
+#title p { margin: 4px 0 0; }
+
+#pad .html-container, #panel .html-container { padding: 0; }
+.tabitem { padding: 0 !important; }
+#pad .sheet { position: relative; width: min(100%, 410px); margin: 0 auto; }
+#pad canvas { display: block; width: 100%; aspect-ratio: 1; touch-action: none; cursor: crosshair; background: #fff;
+  border: 1px solid var(--border-color-primary); border-radius: 12px; box-shadow: 0 1px 6px #0002; }
+#pad .hint { position: absolute; inset: 0; display: grid; place-items: center; color: #6b7280; pointer-events: none; }
+#pad .hint[hidden] { display: none; }
+#pad .tools { display: flex; gap: 12px; width: min(100%, 410px); margin: 12px auto 0; }
+#pad .tools button { flex: 1; min-height: 44px; border: 1px solid var(--border-color-primary); border-radius: 8px; font-weight: 600;
+  color: var(--body-text-color);
+  background: var(--background-fill-secondary); }
+#pad .tools button:hover { border-color: currentcolor; }
+
+.panel { display: flex; align-items: center; gap: 12px; min-height: 122px; padding: 8px 16px 8px 8px; border-radius: 12px;
+  border: 1px solid var(--border-color-primary); color: var(--body-text-color); background: var(--block-background-fill); }
+.panel .digit { flex: none; width: 84px; font-size: 84px; font-weight: 700; line-height: 1; text-align: center; }
+.panel p { margin: 0; line-height: 1.4; }
+.panel b { display: block; font-size: 20px; }
+
+/* the height of ten bars: nothing jumps when they come and go */
+#answer { height: 376px; border-radius: 12px; overflow: hidden !important; }
+#answer .container { padding: 10px 12px 0; }
+#answer .confidence-set { display: block; width: 100%; margin: 0 0 5px; padding: 0; }
+#answer .inner-wrap { position: relative; display: block; width: 100%; height: 27px; border-radius: 4px; overflow: hidden;
+  background: var(--background-fill-secondary); }
+#answer .bar { position: absolute; inset: 0 auto 0 0; height: 100%; margin: 0; border: 0; border-radius: 4px;
+  appearance: none; background: #fdba74 !important; }
+#answer .bar::-webkit-meter-inner-element, #answer .bar::-webkit-meter-bar { display: none; }
+#answer .bar::-moz-meter-bar { background: none; }
+.dark #answer .bar { background: #9a3412 !important; }
+#answer .label { position: relative; height: 100%; align-items: center; margin: 0; padding: 0 10px; color: var(--body-text-color); }
+#answer .text, #answer .confidence { margin: 0; padding: 0; color: inherit; background: none; }
+#answer .line { border: 0; }
+
+#upload { height: 466px !important; }
+#examples .gallery { display: grid; grid-template-columns: repeat(12, 1fr); gap: 8px; }
+#examples .gallery-item, #examples .container { width: 100%; height: 64px; min-height: 0; max-height: none; overflow: hidden; }
+#examples .container { display: flex; align-items: center; justify-content: center; }
+#examples img { width: auto; height: auto; max-width: 100%; max-height: 62px;
+  background: repeating-conic-gradient(#ddd 0 25%, #bbb 0 50%) 0 / 14px 14px; }  /* seen where a picture is transparent */
+#upload img.broken { visibility: hidden; }
+
+#stages, #evidence { border: 0 !important; }
+#stages .grid-wrap { min-height: 0; max-height: none; height: auto; overflow: visible; }
+#stages .grid-container { grid-template-columns: repeat(auto-fill, minmax(96px, 1fr)); }
+#stages .thumbnail-item { aspect-ratio: auto; height: auto; }
+#stages .thumbnail-item img { aspect-ratio: 1; image-rendering: pixelated; }
+#stages .caption-label { position: static; width: 100%; max-width: none; border: 0; text-align: center; }
+#evidence img { image-rendering: pixelated; border-radius: 8px; }
+
+@media (max-width: 900px) {
+  #examples .gallery { grid-template-columns: repeat(6, 1fr); }
+}
+@media (max-width: 640px) {
+  .column, .row { gap: 10px !important; }
+  #pad .sheet, #pad .tools { width: min(100%, 290px); }
+  #pad .tools { margin-top: 10px; }
+  #upload { height: 344px !important; }
+  .panel { min-height: 92px; }
+  .panel .digit { width: 60px; font-size: 60px; }
+  #answer { height: 256px; }
+  #answer .container { padding-top: 5px; }
+  #answer .confidence-set { margin-bottom: 2px; }
+  #answer .inner-wrap { height: 20px; font-size: 14px; }
+}
+"""
+
+
+def panel(reading: Reading | None) -> str:
+    """Return the HTML of an answer: the digit large, how sure in a word or two, and the sentence; None asks for a digit."""
+    if reading is None:
+        return '<span class="digit"></span><p><b>Ready</b> Draw a digit from 0 to 9, or upload a picture of one.</p>'
+    shown = {"digit": reading.digit, "unsure": f"{reading.digit}?"}.get(reading.verdict, "?")
+    return f'<span class="digit">{shown}</span><p><b>{how_sure(reading)}</b> {escape(reading.message)}</p>'
+
+
+def how_sure(reading: Reading) -> str:
+    """Return the confidence of a reading in words."""
+    if reading.verdict != "digit":
+        return {"unsure": "Unsure", "several": "Several digits", "not_a_digit": "No digit", "blank": "No ink"}.get(
+            reading.verdict, "Not read")
+    return "Very sure" if reading.confidence > 0.99 else "Fairly sure" if reading.confidence > 0.9 else "Not quite sure"
+
+
+def about(version: str) -> str:
+    """Return the Markdown of the About box for weights of a version; figures only where they were measured with these weights."""
+    metrics = json.loads(METRICS.read_text()) if METRICS.is_file() else {}
+    lines = [f"**Weights** `{version}`"]
+    if metrics.get("weights", {}).get("hash", "").startswith(version):
+        test = metrics["test"]
+        lines[0] += (f": {100 * test['accuracy']:.2f} % of MNIST's {test['n']:,} test pictures are read right, "
+                     f"{100 * test['accuracy_through_the_road']:.2f} % as uploads ({metrics['date']}).")
+    else:
+        lines[0] += ": no accuracy was measured for these."
+    return "\n\n".join([*lines, LIMITS, PRIVACY, "More in the [model card](card)."])
+
+
+def card() -> str:
+    """Return the Markdown of MODEL_CARD.md without its front matter, its figures as this server gives them."""
+    text = (HERE / "MODEL_CARD.md").read_text(encoding="utf-8").split("---\n", 2)[2]
+    return "[Back to the page](./)\n\n" + text.replace("](weights/figures/", f"](gradio_api/file={FIGURES}/")
