@@ -121,20 +121,35 @@ def to_label(reading: Reading) -> dict:
     return {"label": reading.digit, "confidences": [{"label": digit, "confidence": share} for share, digit in confidences]}
 
 
-def tell(image) -> str:
-    """Return the HTML of the panel beside the bars."""
-    return page.panel(read(image))
+def bars(drawing, picture):
+    """Return what predict returns for the one in front; nothing where it refuses, since the panel says why."""
+    try:
+        return predict(in_front(drawing, picture))
+    except gr.Error:
+        return None
+
+
+def tell(drawing, picture) -> str:
+    """Return the HTML of the panel above the bars."""
+    return page.panel(read(in_front(drawing, picture)))
 
 
 def look_inside(drawing, picture):
-    """Return what /explain returns for the drawing or the picture that is in front; nothing where it cannot be read."""
-    image = picture if drawing is None else drawing
-    return (None, None, None) if isinstance(image, PictureError) else explain(image)
+    """Return what explain returns for the one in front; nothing where it refuses."""
+    try:
+        return explain(in_front(drawing, picture))
+    except gr.Error:
+        return None, None, None
+
+
+def in_front(drawing, picture):
+    """Return the drawing or the picture, whichever page.IN_FRONT let through."""
+    return picture if drawing is None else drawing
 
 
 def refusal(sentence: str) -> gr.Error:
-    """Return the error that carries a sentence to every client; the page shows it in the panel, where it covers nothing."""
-    return gr.Error(sentence, visible=False, print_exception=False)
+    """Return the error that carries a sentence to every client."""
+    return gr.Error(sentence, title="Not read", print_exception=False)
 
 
 # --- the one door for pictures ------------------------------------------------------------------------------------------
@@ -207,9 +222,7 @@ def unmarked(payload):
 
 def build() -> gr.Blocks:
     """Return the page: a sketch pad, an upload and examples, one panel, one label; and the card on a page of its own."""
-    hidden = {"show_progress": "hidden", "trigger_mode": "always_last"}
-    private = {**hidden, "api_visibility": "private"}
-    emptied = {"js": "() => ({})", "api_visibility": "private"}  # else the bars of the picture before would stay beside a refusal
+    public, private = {"show_progress": "hidden"}, {"show_progress": "hidden", "api_visibility": "private"}
     with Page(title="DigitVision", delete_cache=(SWEEP, KEPT)) as demo:
         gr.Navbar(visible=False)
         gr.Markdown("# DigitVision\nDraw a digit from 0 to 9, or upload a picture of one.", elem_id="title")
@@ -238,15 +251,16 @@ def build() -> gr.Blocks:
         with gr.Accordion("About", open=False, elem_id="about"):
             gr.Markdown(page.about(recognizer().version))
 
-        for source, tab, endpoint in ((pad, draw_tab, dict(api_name="predict_sketch", api_visibility="private")),
-                                      (picture, upload_tab, dict(api_name="predict", api_description=described(predict)))):
-            asked = [source.change, tab.select]  # the answer beside the tabs is always that of the tab in front
-            gr.on(asked, predict, source, label, **hidden, **endpoint).failure(None, None, label, **emptied)
-            gr.on(asked, tell, source, panel, **private)
-        gr.on([pad.change, picture.change, draw_tab.select, upload_tab.select, inside.expand], look_inside, [pad, picture],
-              [facts, stages, ink], js=page.IN_FRONT, **private)
-        gr.Button(visible=False).click(explain, picture, [facts, stages, ink], api_name="explain", show_progress="hidden",
-                                       api_description=described(explain))
+        # The answer is that of the tab in front. One listener serves both tabs: of two, the late answer of one would win.
+        asked = [pad.change, picture.change, draw_tab.select, upload_tab.select]
+        both = {"inputs": [pad, picture], "js": page.IN_FRONT, "trigger_mode": "always_last", **private}
+        gr.on(asked, bars, outputs=label, **both)
+        gr.on(asked, tell, outputs=panel, **both)
+        gr.on([*asked, inside.expand], look_inside, outputs=[facts, stages, ink], **{**both, "js": page.IN_FRONT_IF_OPEN})
+
+        for function, outputs in ((predict, label), (explain, [facts, stages, ink])):
+            gr.Button(visible=False).click(function, picture, outputs, api_name=function.__name__, **public,
+                                           api_description=described(function))
         gr.api(predict_batch, api_name="predict_batch", api_description=described(predict_batch))
         examples.dataset.click(None, js=page.SHOW_THE_ANSWER, api_visibility="private")
         demo.load(None, js=page.ON_LOAD)

@@ -133,21 +133,26 @@ SHOW_THE_ANSWER = """() => {
   document.querySelector('#panel').scrollIntoView({ behavior: 'smooth', block: 'nearest' });
 }"""
 
-# Which of (drawing, picture) the explanation is of; none while it is closed.
+# Which of (drawing, picture) is asked about; for the explanation none of them while it is closed.
 IN_FRONT = """(drawing, picture) => {
-  if (!document.querySelector('#inside button.open')) return [null, null];
-  return document.querySelector('#pad canvas')?.offsetParent ? [drawing, null] : [null, picture];
+  const upload = document.querySelector('[data-tab-id=upload]').getAttribute('aria-selected') === 'true';
+  return upload ? [null, picture] : [drawing, null];
 }"""
+IN_FRONT_IF_OPEN = IN_FRONT.replace("=> {", "=> {\n  if (!document.querySelector('#inside button.open')) return [null, null];")
 
 PANEL = '<div class="panel" role="status" aria-live="polite" aria-atomic="true">${value}</div>'
 
 STYLE = """
 .gradio-container { width: 100%; max-width: 900px !important; margin: 0 auto !important; }
 .gradio-container .main { padding: 12px clamp(16px, 4vw, 32px) !important; }
+.main > [data-testid=status-tracker] { pointer-events: none; }  /* while Gradio still starts, the pad can be drawn on */
 .nav-holder, footer .divider { display: none !important; }
 footer button { color: var(--body-text-color) !important; }
 button[role=tab].selected { color: #c2410c; }  /* Gradio's orange is too pale for small text on white */
 .dark button[role=tab].selected { color: #fb923c; }
+.prose a { color: #1d4ed8; }
+.dark .prose a { color: #93c5fd; }
+#upload .wrap, #upload .or { color: var(--body-text-color); }
 #title h1 { margin: 0; }
 #title p { margin: 4px 0 0; }
 

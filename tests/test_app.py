@@ -196,7 +196,7 @@ def test_a_damaged_data_url_is_refused_in_a_sentence(server):
     assert status == 500 and "base64" in answer["error"]
 
 
-@pytest.mark.parametrize("endpoint", ["predict", "explain", "predict_batch", "predict_sketch"])
+@pytest.mark.parametrize("endpoint", ["predict", "explain", "predict_batch", "bars"])
 def test_a_file_of_the_server_and_a_url_are_refused_in_a_sentence(server, endpoint):
     no_path, no_url = "A path on the server is no picture of yours. Send the file.", "A URL is not fetched here. Send the file,"
     for meta in ({}, {"meta": {"_type": "gradio.FileData"}}):
@@ -208,7 +208,7 @@ def test_a_file_of_the_server_and_a_url_are_refused_in_a_sentence(server, endpoi
             assert error.startswith(sentence), (value, error)
 
 
-@pytest.mark.parametrize("endpoint", ["predict", "explain", "predict_batch", "predict_sketch"])
+@pytest.mark.parametrize("endpoint", ["predict", "explain", "predict_batch", "bars"])
 def test_json_of_the_wrong_shape_is_refused_in_a_sentence(server, endpoint):
     shapes = [5, True, "7.png", {}, {"path": 5}, {"path": "\0"}, {"composite": str(PICTURE)}, [[5]], {"url": {}}]
     for body in ([], *([value] for value in shapes)):
