@@ -37,6 +37,8 @@ from preprocess import walk
 from recognize import BATCH, DIGITS, Reading, Recognizer, add_max_error
 
 EXAMPLES = Path(__file__).parent / "examples"
+PAD = 280  # pixels; the side of the sketch pad
+PEN = 12  # pixels, a radius in Gradio; in a digit over 60 % of the pad it gives the median width of MNIST's strokes
 MAX_FILE = 20_000_000  # bytes of one upload; a 40-megapixel photograph as JPEG is smaller
 KEPT = 3600  # seconds after which an upload, and a picture made from it, is deleted
 SWEEP = 600  # seconds from one deletion to the next
@@ -121,30 +123,29 @@ def to_label(reading: Reading) -> dict:
     return {"label": reading.digit, "confidences": [{"label": digit, "confidence": share} for share, digit in confidences]}
 
 
-def bars(drawing, picture):
-    """Return what predict returns for the one in front; nothing where it refuses, since the panel says why."""
+def bars(drawing, picture) -> tuple:
+    """Return what predict returns for the drawing or the picture, whichever page.IN_FRONT let through, and that picture itself.
+
+    Where predict refuses there are no bars, since the panel says why.
+    """
+    image = picture if drawing is None else drawing
     try:
-        return predict(in_front(drawing, picture))
+        return predict(image), image
     except gr.Error:
-        return None
+        return None, image
 
 
-def tell(drawing, picture) -> str:
+def tell(image) -> str:
     """Return the HTML of the panel above the bars."""
-    return page.panel(read(in_front(drawing, picture)))
+    return page.panel(read(image))
 
 
-def look_inside(drawing, picture):
-    """Return what explain returns for the one in front; nothing where it refuses."""
+def look_inside(image, opened: bool) -> tuple:
+    """Return what explain returns; nothing where that refuses, and while nobody looks."""
     try:
-        return explain(in_front(drawing, picture))
+        return explain(image if opened else None)
     except gr.Error:
         return None, None, None
-
-
-def in_front(drawing, picture):
-    """Return the drawing or the picture, whichever page.IN_FRONT let through."""
-    return picture if drawing is None else drawing
 
 
 def refusal(sentence: str) -> gr.Error:
@@ -157,13 +158,13 @@ def refusal(sentence: str) -> gr.Error:
 def decode(payload):
     """Return the picture that a caller sends, a PIL picture, or the PictureError that says why it is none; None for none.
 
-    `payload` is Gradio's JSON for a file ({"path": an upload} or {"url": a data URL}), or the data URL alone, as the pad sends it.
+    `payload` is Gradio's JSON for a file: {"path": that of an upload} or {"url": a data URL}.
     """
     try:
-        if payload is None or payload == "":
+        if payload is None:
             return None
-        path, url = (None, payload) if isinstance(payload, str) else (payload.get("path"), payload.get("url"))
-        return open_picture(upload(path) if path else from_data_url(url))
+        path = payload.get("path")
+        return open_picture(upload(path) if path else from_data_url(payload.get("url")))
     except PictureError as error:
         return error
     except Exception:  # numbers where texts belong, names that no file can have
@@ -172,7 +173,7 @@ def decode(payload):
 
 def upload(path: str) -> Path:
     """Return the path of an upload; raise PictureError for a URL, and for a file that nobody uploaded."""
-    if path[:5].lower() in ("http:", "https"):
+    if is_url(path):
         raise PictureError(NO_URL)
     if Path(get_upload_folder()).resolve() not in Path(path).resolve().parents:
         raise PictureError("A path on the server is no picture of yours. Send the file.")
@@ -192,10 +193,14 @@ def from_data_url(url: str) -> bytes:
         raise PictureError("This data URL is not in base64. Send data:image/png;base64,...") from error
 
 
-# Gradio decodes without bounds, and its errors reach nobody. `decode` is put into the classes, since Gradio makes a component anew
+def is_url(path: str) -> bool:
+    """Say whether a path is none, but the address of something that Gradio would fetch."""
+    return path[:5].lower() in ("http:", "https")
+
+
+# Gradio decodes without bounds, and its errors reach nobody. `decode` is put into the class, since Gradio makes a component anew
 # whenever one of its properties changes; a subclass would make it write an app.pyi beside this file.
 gr.Image.preprocess = lambda component, payload: decode(payload and payload.model_dump())
-gr.HTML.preprocess = lambda component, payload: decode(payload)
 
 
 class Page(gr.Blocks):
@@ -204,7 +209,11 @@ class Page(gr.Blocks):
     async def preprocess_data(self, block_fn, inputs, state, explicit_call=False):
         """Return the inputs of a function; raise gr.Error for JSON of the wrong shape."""
         try:
-            return await super().preprocess_data(block_fn, unmarked(inputs), state, explicit_call)
+            inputs = [checked(value) if isinstance(block, gr.Sketchpad) else unmarked(value)
+                      for block, value in zip(block_fn.inputs, inputs, strict=True)]
+            return await super().preprocess_data(block_fn, inputs, state, explicit_call)
+        except gr.Error:
+            raise
         except Exception as error:
             raise refusal(NO_PICTURE) from error
 
@@ -216,6 +225,15 @@ def unmarked(payload):
     if isinstance(payload, dict):
         return {key: unmarked(part) for key, part in payload.items() if key != "meta"}
     return payload
+
+
+def checked(sketch: dict | None) -> dict | None:
+    """Return the JSON of a sketch, whose files Gradio itself opens, uploads alone; raise gr.Error where it would fetch a URL."""
+    for file in (sketch or {}).values():
+        for layer in file if isinstance(file, list) else [file]:
+            if isinstance(layer, dict) and is_url(layer["path"]):
+                raise refusal(NO_URL)
+    return sketch
 
 
 # --- the page -----------------------------------------------------------------------------------------------------------
@@ -230,7 +248,11 @@ def build() -> gr.Blocks:
             with gr.Column(min_width=300):
                 with gr.Tabs():
                     with gr.Tab("Draw", id="draw") as draw_tab:
-                        pad = gr.HTML("", html_template=page.PAD, js_on_load=page.DRAW, apply_default_css=False, elem_id="pad")
+                        pad = gr.Sketchpad(type="pil", image_mode="RGBA", canvas_size=(PAD, PAD), fixed_canvas=True, layers=False,
+                                           transforms=(), brush=gr.Brush(default_size=PEN, colors=["#000000"], color_mode="fixed"),
+                                           show_label=False, buttons=[], elem_id="pad")
+                        with gr.Row(elem_id="tools"):
+                            undo, clear = gr.Button("Undo", elem_id="undo"), gr.Button("Clear", elem_id="clear")
                     with gr.Tab("Upload", id="upload") as upload_tab:
                         picture = gr.Image(type="pil", image_mode=None, sources=["upload", "clipboard", "webcam"], buttons=[],
                                            label="Picture of a digit", elem_id="upload")
@@ -247,16 +269,20 @@ def build() -> gr.Blocks:
             gr.Markdown(page.LEGEND)
             ink = gr.Image(label="Which ink decided", show_label=False, format="png", height=290, buttons=[], interactive=False,
                            elem_id="evidence")
-        facts = gr.JSON(visible=False)
+        facts, opened = gr.JSON(visible=False), gr.Checkbox(visible=False)
+        latest = gr.State(time_to_live=KEPT)  # the picture that the bars belong to
         with gr.Accordion("About", open=False, elem_id="about"):
             gr.Markdown(page.about(recognizer().version))
 
-        # The answer is that of the tab in front. One listener serves both tabs: of two, the late answer of one would win.
-        asked = [pad.change, picture.change, draw_tab.select, upload_tab.select]
-        both = {"inputs": [pad, picture], "js": page.IN_FRONT, "trigger_mode": "always_last", **private}
-        gr.on(asked, bars, outputs=label, **both)
-        gr.on(asked, tell, outputs=panel, **both)
-        gr.on([*asked, inside.expand], look_inside, outputs=[facts, stages, ink], **{**both, "js": page.IN_FRONT_IF_OPEN})
+        undo.click(None, js=page.PRESS_UNDO, **private)
+        clear.click(None, js=page.PRESS_CLEAR, **private)
+        # The answer is that of the tab in front. One listener serves both tabs: of two, the late answer of one would win. What
+        # follows asks the server's own copy of the picture: every listener that took the pad would send it again, in pieces.
+        asked = gr.on([pad.change, picture.change, draw_tab.select, upload_tab.select], bars, [pad, picture], [label, latest],
+                      js=page.IN_FRONT, trigger_mode="always_last", **private)
+        asked.then(tell, latest, panel, **private)
+        for trigger in (asked.then, inside.expand):
+            trigger(look_inside, [latest, opened], [facts, stages, ink], js=page.IF_OPEN, **private)
 
         for function, outputs in ((predict, label), (explain, [facts, stages, ink])):
             gr.Button(visible=False).click(function, picture, outputs, api_name=function.__name__, **public,

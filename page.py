@@ -1,7 +1,4 @@
 """What the browser gets: the sketch pad, the style, and the words around an answer; app.py puts them together.
-
-The pad is a canvas of our own. Gradio's Sketchpad arms no tool on load and after the trash, leaves a third of its place to tools,
-needs WebGL, sends three files for every stroke, and lets a late stroke overtake a Clear.
 """
 
 import json
@@ -23,70 +20,33 @@ something, let a person check."""
 PRIVACY = """**Privacy** A drawing is read in memory. An uploaded picture, and the small pictures under "What the network saw", lie
 on this server for an hour and are then deleted. Nothing is sent to anybody else."""
 
-PAD = """
-<div class="sheet"><canvas width="560" height="560" role="img"
-aria-label="Sketch pad: draw a digit with mouse, pen or finger; or choose an example, or a file under Upload"></canvas>
-<span class="hint" aria-hidden="true">Draw a digit here</span></div>
-<div class="tools"><button type="button" class="undo">Undo</button>
-<button type="button" class="clear" aria-label="Clear canvas">Clear</button></div>
-"""
+# Gradio's own small tools are out of sight: two buttons as large as a thumb press them. A Clear holds until the next stroke begins.
+PRESS_UNDO = """() => document.querySelector('#pad button[aria-label=Undo]')?.click()"""
+PRESS_CLEAR = """() => {
+  const pad = document.querySelector('#pad');
+  pad.dataset.cleared = 'yes';
+  pad.querySelector('button[aria-label="Clear canvas"]')?.click();
+}"""
 
-# 280 units a side. A line of 24 is, in a digit over 60 % of the sheet, as thick as the median of MNIST's strokes: 2.4 of 20 pixels.
-DRAW = """
-const canvas = element.querySelector('canvas'), pen = canvas.getContext('2d');
-const small = Object.assign(document.createElement('canvas'), { width: 280, height: 280 });
-let strokes = [], pointer = null;
-const paint = () => {
-  pen.setTransform(2, 0, 0, 2, 0, 0);
-  pen.fillStyle = '#fff'; pen.fillRect(0, 0, 280, 280);
-  pen.strokeStyle = '#000'; pen.lineWidth = 24; pen.lineCap = pen.lineJoin = 'round';
-  for (const stroke of strokes) {
-    pen.beginPath(); pen.moveTo(...stroke[0]); pen.lineTo(...stroke[0]);
-    for (let i = 1; i < stroke.length - 1; i++) {  // smooth: a curve from middle to middle
-      const [x, y] = stroke[i], [u, v] = stroke[i + 1];
-      pen.quadraticCurveTo(x, y, (x + u) / 2, (y + v) / 2);
-    }
-    pen.lineTo(...stroke.at(-1)); pen.stroke();
-  }
-  element.querySelector('.hint').hidden = strokes.length > 0;
-};
-const send = () => {  // the value as it is now; Gradio asks again when an earlier question is still out
-  paint();
-  const ink = small.getContext('2d');
-  ink.drawImage(canvas, 0, 0, 280, 280);
-  props.value = strokes.length ? small.toDataURL('image/png') : '';
-};
-const place = (event) => {
-  const box = canvas.getBoundingClientRect();
-  return [(event.clientX - box.left) * 280 / box.width, (event.clientY - box.top) * 280 / box.height];
-};
-canvas.addEventListener('pointerdown', (event) => {
-  if (pointer !== null || event.button !== 0) return;
-  event.preventDefault();
-  pointer = event.pointerId;
-  canvas.setPointerCapture(pointer);
-  strokes.push([place(event)]);
-  paint();
-});
-canvas.addEventListener('pointermove', (event) => {
-  if (event.pointerId !== pointer) return;
-  const steps = event.getCoalescedEvents?.() ?? [];
-  for (const step of steps.length ? steps : [event]) strokes.at(-1).push(place(step));
-  paint();
-});
-for (const end of ['pointerup', 'pointercancel']) canvas.addEventListener(end, (event) => {
-  if (event.pointerId !== pointer) return;
-  pointer = null;
-  send();
-});
-element.querySelector('.undo').addEventListener('click', () => { strokes.pop(); send(); });
-element.querySelector('.clear').addEventListener('click', () => { strokes = []; send(); });
-paint();
-"""
-
-# Gradio gives no name to its examples. A picture that is pasted, or dropped anywhere on the page, goes where Upload puts one.
+# Gradio arms no tool on load and after the trash, so that the first stroke would do nothing; it gives no name to the canvas of its
+# pad and to its examples. A picture that is pasted, or dropped anywhere on the page, goes where Upload puts one.
 ON_LOAD = """() => {
+  let pressed = 0;  // once in a while only: the words stay for a moment, and every press is a change of the sketch
+  const arm = () => {
+    const pad = document.querySelector('#pad'), brush = pad.querySelector('button[aria-label=Brush]');
+    if (brush && Date.now() - pressed > 500 && /select the draw tool/i.test(pad.innerText)) {
+      pressed = Date.now();
+      brush.click();
+      setTimeout(arm, 600);  // where it did not help
+    }
+    pad.querySelectorAll('canvas:not([aria-label])').forEach((canvas) => {
+      canvas.setAttribute('role', 'img');
+      canvas.setAttribute('aria-label', 'Sketch pad: draw a digit; or choose an example, or a file under Upload');
+    });
+  };
+  document.querySelector('#pad').addEventListener('pointerdown', (event) => delete event.currentTarget.dataset.cleared, true);
   const name = () => {
+    arm();
     document.querySelectorAll('#examples button:not([aria-label]) img').forEach((image) => {
       const words = image.src.split('/').pop().split('.')[0].replaceAll('_', ' ');
       image.closest('button').setAttribute('aria-label', 'Example: ' + words);
@@ -133,12 +93,12 @@ SHOW_THE_ANSWER = """() => {
   document.querySelector('#panel').scrollIntoView({ behavior: 'smooth', block: 'nearest' });
 }"""
 
-# Which of (drawing, picture) is asked about; for the explanation none of them while it is closed.
+# Which of (drawing, picture) is asked about. After a Clear it is none: the answer to a late stroke must not come back.
 IN_FRONT = """(drawing, picture) => {
   const upload = document.querySelector('[data-tab-id=upload]').getAttribute('aria-selected') === 'true';
-  return upload ? [null, picture] : [drawing, null];
+  return upload ? [null, picture] : [document.querySelector('#pad').dataset.cleared ? null : drawing, null];
 }"""
-IN_FRONT_IF_OPEN = IN_FRONT.replace("=> {", "=> {\n  if (!document.querySelector('#inside button.open')) return [null, null];")
+IF_OPEN = "(latest) => [latest, !!document.querySelector('#inside button.open')]"
 
 PANEL = '<div class="panel" role="status" aria-live="polite" aria-atomic="true">${value}</div>'
 
@@ -156,18 +116,17 @@ button[role=tab].selected { color: #c2410c; }  /* Gradio's orange is too pale fo
 #title h1 { margin: 0; }
 #title p { margin: 4px 0 0; }
 
-#pad .html-container, #panel .html-container { padding: 0; }
+#panel .html-container { padding: 0; }
 .tabitem { padding: 0 !important; }
-#pad .sheet { position: relative; width: min(100%, 410px); margin: 0 auto; }
-#pad canvas { display: block; width: 100%; aspect-ratio: 1; touch-action: none; cursor: crosshair; background: #fff;
-  border: 1px solid var(--border-color-primary); border-radius: 12px; box-shadow: 0 1px 6px #0002; }
-#pad .hint { position: absolute; inset: 0; display: grid; place-items: center; color: #6b7280; pointer-events: none; }
-#pad .hint[hidden] { display: none; }
-#pad .tools { display: flex; gap: 12px; width: min(100%, 410px); margin: 12px auto 0; }
-#pad .tools button { flex: 1; min-height: 44px; border: 1px solid var(--border-color-primary); border-radius: 8px; font-weight: 600;
-  color: var(--body-text-color);
-  background: var(--background-fill-secondary); }
-#pad .tools button:hover { border-color: currentcolor; }
+#pad { height: 410px !important; overflow: hidden !important; border: 1px solid var(--border-color-primary) !important;
+  border-radius: 12px; background: var(--background-fill-secondary); }
+#pad .icon-button-wrapper, #pad .toolbar-wrap { display: none; }
+#pad canvas { touch-action: none; cursor: crosshair; }
+#tools { gap: 12px; margin-top: -4px; }
+#tools button { min-height: 44px; border: 1px solid var(--border-color-primary); border-radius: 8px; font-size: 16px;
+  color: var(--body-text-color); background: var(--background-fill-secondary); }
+#tools button:hover { border-color: currentcolor; }
+#upload { height: 466px !important; }
 
 .panel { display: flex; align-items: center; gap: 12px; min-height: 122px; padding: 8px 16px 8px 8px; border-radius: 12px;
   border: 1px solid var(--border-color-primary); color: var(--body-text-color); background: var(--block-background-fill); }
@@ -190,7 +149,6 @@ button[role=tab].selected { color: #c2410c; }  /* Gradio's orange is too pale fo
 #answer .text, #answer .confidence { margin: 0; padding: 0; color: inherit; background: none; }
 #answer .line { border: 0; }
 
-#upload { height: 466px !important; }
 #examples .gallery { display: grid; grid-template-columns: repeat(12, 1fr); gap: 8px; }
 #examples .gallery-item, #examples .container { width: 100%; height: 64px; min-height: 0; max-height: none; overflow: hidden; }
 #examples .container { display: flex; align-items: center; justify-content: center; }
@@ -211,8 +169,8 @@ button[role=tab].selected { color: #c2410c; }  /* Gradio's orange is too pale fo
 }
 @media (max-width: 640px) {
   .column, .row { gap: 10px !important; }
-  #pad .sheet, #pad .tools { width: min(100%, 290px); }
-  #pad .tools { margin-top: 10px; }
+  #pad { height: 290px !important; }
+  #tools { margin-top: 0; }
   #upload { height: 344px !important; }
   .panel { min-height: 92px; }
   .panel .digit { width: 60px; font-size: 60px; }

@@ -27,9 +27,13 @@ WATCH = """() => document.addEventListener('pointerup', (event) => {
 
 
 def draw(page) -> None:
-    """Draw a 7 with the mouse."""
-    box = page.locator("#pad canvas").bounding_box()
-    first, *others = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in SEVEN]
+    """Draw a 7 with the mouse as soon as the brush is armed; the sheet covers 60 % of the canvas and more."""
+    page.locator("#pad canvas").last.wait_for()
+    page.wait_for_function("!/select the draw tool/i.test(document.querySelector('#pad').innerText)")
+    box = page.locator("#pad canvas").last.bounding_box()
+    side = 0.6 * min(box["width"], box["height"])
+    left, top = box["x"] + (box["width"] - side) / 2, box["y"] + (box["height"] - side) / 2
+    first, *others = [(left + x * side, top + y * side) for x, y in SEVEN]
     page.mouse.move(*first)
     page.mouse.down()
     for point in others:
@@ -38,9 +42,9 @@ def draw(page) -> None:
 
 
 def clear(page) -> None:
-    """Empty the sheet; wait until the bars are gone."""
-    page.get_by_role("button", name="Clear canvas").click()
-    page.wait_for_function("() => !document.querySelector('.confidence-set')")
+    """Empty the sheet; wait until bars and digit are gone."""
+    page.locator("#clear").click()
+    page.wait_for_function("!document.querySelector('.confidence-set') && !document.querySelector('#panel .digit').textContent")
 
 
 def measure(page, connection: HTTPConnection, count: int) -> tuple[list[float], list[float]]:
@@ -63,7 +67,6 @@ def cycle(page, address: str) -> bool:
     """Load the page, draw, clear, draw again; say whether both drawings were answered within 30 seconds."""
     try:
         page.goto(address)
-        page.locator("#pad canvas").wait_for()
         for _ in range(2):
             draw(page)
             page.wait_for_function("document.querySelectorAll('.confidence-set').length === 10")
@@ -87,8 +90,7 @@ def main() -> None:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
             page = browser.new_page(viewport={"width": 1280, "height": 800})
             page.goto(f"http://127.0.0.1:{port}")
-            page.locator("#pad canvas").wait_for()
-            page.wait_for_timeout(2000)  # milliseconds; until the page is at rest
+                page.wait_for_timeout(2000)  # milliseconds; until the page is at rest
             strokes, calls = measure(page, HTTPConnection("127.0.0.1", port), count)
             page.close()
             middle, bare = float(np.median(strokes)), float(np.median(calls))

@@ -196,7 +196,7 @@ def test_a_damaged_data_url_is_refused_in_a_sentence(server):
     assert status == 500 and "base64" in answer["error"]
 
 
-@pytest.mark.parametrize("endpoint", ["predict", "explain", "predict_batch", "bars"])
+@pytest.mark.parametrize("endpoint", ["predict", "explain", "predict_batch"])
 def test_a_file_of_the_server_and_a_url_are_refused_in_a_sentence(server, endpoint):
     no_path, no_url = "A path on the server is no picture of yours. Send the file.", "A URL is not fetched here. Send the file,"
     for meta in ({}, {"meta": {"_type": "gradio.FileData"}}):
@@ -208,13 +208,23 @@ def test_a_file_of_the_server_and_a_url_are_refused_in_a_sentence(server, endpoi
             assert error.startswith(sentence), (value, error)
 
 
+def test_a_sketch_of_files_that_nobody_uploaded_is_refused_in_a_sentence(server):
+    """The pad's endpoint is hidden, not closed."""
+    for path, sentence in ((str(PICTURE), "This is no picture. Send the file,"), ("/etc/nothing", "This is no picture. Send the file,"),
+                           ("https://127.0.0.1:1/7.png", "A URL is not fetched here. Send the file,")):
+        file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        for sketch in ({"background": file, "layers": [], "composite": None}, {"background": None, "layers": [file], "composite": file}):
+            status, answer = post(server, "run/bars", json.dumps({"data": [sketch, None]}).encode())
+            assert status == 500 and answer["error"].startswith(sentence), (sketch, answer)
+
+
 @pytest.mark.parametrize("endpoint", ["predict", "explain", "predict_batch", "bars"])
 def test_json_of_the_wrong_shape_is_refused_in_a_sentence(server, endpoint):
     shapes = [5, True, "7.png", {}, {"path": 5}, {"path": "\0"}, {"composite": str(PICTURE)}, [[5]], {"url": {}}]
     for body in ([], *([value] for value in shapes)):
         status, answer = post(server, f"run/{endpoint}", json.dumps({"data": body}).encode())
         errors = [answer["error"]] if status == 500 else [row["error"] for row in answer["data"][0]]
-        assert all(" no " in error and ". Send " in error or "not fetched" in error for error in errors), (body, errors)
+        assert all(error.startswith("This is no ") and ". Send " in error for error in errors), (body, errors)
 
 
 def test_the_python_client_is_told_that_a_url_is_not_fetched(client):
