@@ -17,8 +17,8 @@ STRIP = "How your picture became the 28x28 pixels that the network reads:"
 LEGEND = "Orange ink spoke for this digit, blue ink against it, grey ink hardly mattered."
 LIMITS = """**Limits** One digit at a time. Letters and signs are refused for the most part, not always. Where a mistake would cost
 something, let a person check."""
-PRIVACY = """**Privacy** A drawing is read in memory. An uploaded picture, and the small pictures under "What the network saw", lie
-on this server for an hour and are then deleted. Nothing is sent to anybody else."""
+PRIVACY = """**Privacy** What is drawn or uploaded, and the small pictures under "What the network saw", lie on this server for an
+hour and are then deleted. Nothing is sent to anybody else."""
 
 # Gradio's own small tools are out of sight: two buttons as large as a thumb press them. A Clear holds until the next stroke begins.
 PRESS_UNDO = """() => document.querySelector('#pad button[aria-label=Undo]')?.click()"""

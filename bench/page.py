@@ -90,7 +90,7 @@ def main() -> None:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
             page = browser.new_page(viewport={"width": 1280, "height": 800})
             page.goto(f"http://127.0.0.1:{port}")
-                page.wait_for_timeout(2000)  # milliseconds; until the page is at rest
+            page.wait_for_timeout(5000)  # milliseconds; until the page is at rest
             strokes, calls = measure(page, HTTPConnection("127.0.0.1", port), count)
             page.close()
             middle, bare = float(np.median(strokes)), float(np.median(calls))

@@ -210,12 +210,13 @@ def test_a_file_of_the_server_and_a_url_are_refused_in_a_sentence(server, endpoi
 
 def test_a_sketch_of_files_that_nobody_uploaded_is_refused_in_a_sentence(server):
     """The pad's endpoint is hidden, not closed."""
-    for path, sentence in ((str(PICTURE), "This is no picture. Send the file,"), ("/etc/nothing", "This is no picture. Send the file,"),
-                           ("https://127.0.0.1:1/7.png", "A URL is not fetched here. Send the file,")):
+    for path, sentence in ((str(PICTURE), "This is no picture."), ("/etc/nothing", "This is no picture."),
+                           ("https://127.0.0.1:1/7.png", "A URL is not fetched here.")):
         file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        for sketch in ({"background": file, "layers": [], "composite": None}, {"background": None, "layers": [file], "composite": file}):
+        for part in ({"background": file}, {"composite": file}, {"layers": [file]}):
+            sketch = {"background": None, "layers": [], "composite": None, **part}
             status, answer = post(server, "run/bars", json.dumps({"data": [sketch, None]}).encode())
-            assert status == 500 and answer["error"].startswith(sentence), (sketch, answer)
+            assert status == 500 and answer["error"].startswith(f"{sentence} Send the file,"), (sketch, answer)
 
 
 @pytest.mark.parametrize("endpoint", ["predict", "explain", "predict_batch", "bars"])
