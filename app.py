@@ -123,12 +123,13 @@ def to_label(reading: Reading) -> dict:
     return {"label": reading.digit, "confidences": [{"label": digit, "confidence": share} for share, digit in confidences]}
 
 
-def bars(drawing, picture) -> tuple:
-    """Return what predict returns for the drawing or the picture, whichever page.IN_FRONT let through, and that picture itself.
+def bars(image, in_front: bool) -> tuple:
+    """Return what predict returns for an input, and its picture; nothing new where another tab has come in front of it meanwhile.
 
     Where predict refuses there are no bars, since the panel says why.
     """
-    image = picture if drawing is None else drawing
+    if not in_front:
+        return gr.skip(), gr.skip()
     try:
         return predict(image), image
     except gr.Error:
@@ -269,20 +270,21 @@ def build() -> gr.Blocks:
             gr.Markdown(page.LEGEND)
             ink = gr.Image(label="Which ink decided", show_label=False, format="png", height=290, buttons=[], interactive=False,
                            elem_id="evidence")
-        facts, opened = gr.JSON(visible=False), gr.Checkbox(visible=False)
+        facts, flag = gr.JSON(visible=False), gr.Checkbox(visible=False)
         latest = gr.State(time_to_live=KEPT)  # the picture that the bars belong to
         with gr.Accordion("About", open=False, elem_id="about"):
             gr.Markdown(page.about(recognizer().version))
 
         undo.click(None, js=page.PRESS_UNDO, **private)
         clear.click(None, js=page.PRESS_CLEAR, **private)
-        # The answer is that of the tab in front. One listener serves both tabs: of two, the late answer of one would win. What
-        # follows asks the server's own copy of the picture: every listener that took the pad would send it again, in pieces.
-        asked = gr.on([pad.change, picture.change, draw_tab.select, upload_tab.select], bars, [pad, picture], [label, latest],
-                      js=page.IN_FRONT, trigger_mode="always_last", **private)
-        asked.then(tell, latest, panel, **private)
-        for trigger in (asked.then, inside.expand):
-            trigger(look_inside, [latest, opened], [facts, stages, ink], js=page.IF_OPEN, **private)
+        # The answer is that of the tab in front. Panel and explanation ask the server's own copy of the picture: every listener
+        # that took the pad would send it again, in pieces.
+        for source, tab, script in ((pad, draw_tab, page.DRAWING), (picture, upload_tab, page.UPLOAD)):
+            asked = gr.on([source.change, tab.select], bars, [source, flag], [label, latest], js=script, trigger_mode="always_last",
+                          **private)
+            asked.then(tell, latest, panel, **private)
+            asked.then(look_inside, [latest, flag], [facts, stages, ink], js=page.IF_OPEN, **private)
+        inside.expand(look_inside, [latest, flag], [facts, stages, ink], js=page.IF_OPEN, **private)
 
         for function, outputs in ((predict, label), (explain, [facts, stages, ink])):
             gr.Button(visible=False).click(function, picture, outputs, api_name=function.__name__, **public,

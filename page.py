@@ -93,11 +93,10 @@ SHOW_THE_ANSWER = """() => {
   document.querySelector('#panel').scrollIntoView({ behavior: 'smooth', block: 'nearest' });
 }"""
 
-# Which of (drawing, picture) is asked about. After a Clear it is none: the answer to a late stroke must not come back.
-IN_FRONT = """(drawing, picture) => {
-  const upload = document.querySelector('[data-tab-id=upload]').getAttribute('aria-selected') === 'true';
-  return upload ? [null, picture] : [document.querySelector('#pad').dataset.cleared ? null : drawing, null];
-}"""
+# What is asked about, and whether its tab is in front. After a Clear it is nothing: the answer to a late stroke must not come back.
+DRAWING = """(drawing) => [document.querySelector('#pad').dataset.cleared ? null : drawing,
+  document.querySelector('[data-tab-id=draw]').getAttribute('aria-selected') === 'true']"""
+UPLOAD = """(picture) => [picture, document.querySelector('[data-tab-id=upload]').getAttribute('aria-selected') === 'true']"""
 IF_OPEN = "(latest) => [latest, !!document.querySelector('#inside button.open')]"
 
 PANEL = '<div class="panel" role="status" aria-live="polite" aria-atomic="true">${value}</div>'

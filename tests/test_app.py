@@ -215,7 +215,7 @@ def test_a_sketch_of_files_that_nobody_uploaded_is_refused_in_a_sentence(server)
         file = {"path": path, "meta": {"_type": "gradio.FileData"}}
         for part in ({"background": file}, {"composite": file}, {"layers": [file]}):
             sketch = {"background": None, "layers": [], "composite": None, **part}
-            status, answer = post(server, "run/bars", json.dumps({"data": [sketch, None]}).encode())
+            status, answer = post(server, "run/bars", json.dumps({"data": [sketch, True]}).encode())
             assert status == 500 and answer["error"].startswith(f"{sentence} Send the file,"), (sketch, answer)
 
 
