@@ -7,11 +7,13 @@
 import argparse
 import base64
 import errno
+import importlib.util
 import os
 import socket
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 # read when gradio is imported: nothing is sent anywhere; what is set to nothing counts as not set; a port must be a number
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -25,46 +27,26 @@ if not os.environ.get("GRADIO_SERVER_PORT", "7860").isdecimal():
 import cv2
 import gradio as gr
 import torch
+from gradio import FileData
+from gradio.utils import get_upload_folder
 
+import page
 from decode import PictureError, open_picture
-from recognize import DIGITS, ODD, Recognizer, add_max_error
+from explain import draw_evidence, evidence
+from preprocess import walk
+from recognize import BATCH, DIGITS, Reading, Recognizer, add_max_error
 
 EXAMPLES = Path(__file__).parent / "examples"
 PAD = 280  # pixels; the side of the sketch pad
-PEN = 11  # pixels; a radius in Gradio, and about the width of MNIST's strokes relative to the digit
+PEN = 13  # pixels, a radius in Gradio; a digit over 60 to 80 % of the pad has strokes of MNIST's width (2.4 of 20 pixels)
 MAX_FILE = 20_000_000  # bytes of one upload; a 40-megapixel photograph as JPEG is smaller
-KEPT = 3600  # seconds after which an upload is deleted
+KEPT = 3600  # seconds after which an upload, and a picture made from it, is deleted
+SWEEP = 600  # seconds from one deletion to the next
 WAITING = 100  # calls that may wait in the queue; more are told that the server is busy
-
-# Gradio arms no tool on load and after the trash, so that the first stroke would do nothing: press Brush where it says so.
-# The canvas has no name for screen readers of its own.
-ARM_THE_BRUSH = """() => {
-  const arm = () => {
-    const pad = document.querySelector("#pad");
-    if (!pad) return;
-    const brush = pad.querySelector("button[aria-label='Brush']");
-    if (brush && /select the draw tool/i.test(pad.innerText)) brush.click();
-    pad.querySelectorAll("canvas:not([aria-label])").forEach((canvas) => {
-      canvas.setAttribute("role", "img");
-      canvas.setAttribute("aria-label", "Sketch pad: draw a digit with mouse, pen or finger");
-    });
-  };
-  new MutationObserver(arm).observe(document.body, { childList: true, subtree: true, characterData: true });
-  arm();
-}"""
-
-# On a phone the examples lie far below the answer.
-SHOW_THE_ANSWER = "() => { document.querySelector('#answer').scrollIntoView({ behavior: 'smooth', block: 'nearest' }); }"
-
-STYLE = """
-.gradio-container { max-width: 860px !important; margin: 0 auto !important; }
-#title { margin-bottom: 0 !important; }
-#pad .image-container > div { display: flex; justify-content: center; }  /* else the sheet lies under the tools */
-#answer { min-height: 468px; }  /* the height of ten bars: nothing jumps when they come and go */
-.gallery-item img { background: repeating-conic-gradient(#ddd 0 25%, #aaa 0 50%) 0 / 14px 14px; }  /* seen where transparent */
-#pad button[aria-label="Color"], #pad button[aria-label="Pan"], #pad button[aria-label="Zoom"],
-#pad button[aria-label="Zoom in"], #pad button[aria-label="Zoom out"], #pad .zoom-number { display: none !important; }
-"""
+NO_PICTURE = "This is no picture. Send the file, or data:image/png;base64,..."
+NO_URL = "A URL is not fetched here. Send the file, or data:image/png;base64,..."
+# the half-bold file of Gradio's own font has next to no letters in it
+THEME = gr.themes.Default(font=[gr.themes.LocalFont("Source Sans Pro", (400, 700)), "ui-sans-serif", "system-ui", "sans-serif"])
 
 served: Recognizer | None = None  # loaded once, by main or at the first call
 
@@ -77,85 +59,248 @@ def recognizer() -> Recognizer:
     return served
 
 
+# --- what is called -----------------------------------------------------------------------------------------------------
+
 def predict(image):
     """Read one handwritten digit. Send a picture file (PNG, JPEG, WebP, GIF, BMP or TIFF; any size, colour, polarity, with or
     without transparency): the answer is the likeliest digit and the ten probabilities, 0 to 1, which sum to 1. An empty
     sketch pad, or null, gives an empty answer; a picture without ink, or a file that is no picture, gives an error that says
     what to do.
     """
-    if image is None:
-        return None
-    reading = recognizer().read(image)
-    if reading.verdict == "blank" and isinstance(image, dict):  # a sketch pad that was cleared, or not yet touched
+    reading = read(image)
+    if reading is None:
         return None
     if reading.probabilities is None:
         raise refusal(reading.message)
     return dict(zip(DIGITS, reading.probabilities.tolist(), strict=True))
 
 
-def decode_upload(component: gr.Image, payload):
-    """Return the picture of an upload, or of a data URL, as a PIL picture; None for none. Raises gr.Error with a sentence."""
-    if payload is None:
+def explain(image):
+    """Read one handwritten digit and show how. Send what /predict takes. The answer is JSON with verdict (digit, unsure, several,
+    not_a_digit or blank), digit (0 to 9 as text, or null), confidence (0 to 1), candidates (the two likeliest digits), message
+    (a sentence for people) and version (of the weights); then the stages of the preprocessing as captioned pictures, the last one
+    the 28x28 pixels that the network saw; then a picture, 280x280 pixels, of which ink decided: vermilion ink spoke for the
+    digit, blue ink against it. Null gives an empty answer; a file that is no picture gives an error that says what to do.
+    """
+    reading = read(image)
+    if reading is None:
+        return None, None, None
+    if reading.verdict == "unreadable":
+        raise refusal(reading.message)
+    facts = {"verdict": reading.verdict, "digit": reading.digit, "confidence": reading.confidence,
+             "candidates": reading.candidates, "message": reading.message, "version": recognizer().version}
+    stages = [(picture, page.STAGES[name]) for name, picture in walk(image)]
+    if reading.seen is None:
+        return facts, stages, None
+    return facts, stages, draw_evidence(reading.seen, evidence(recognizer(), reading.seen, reading.digit))
+
+
+def predict_batch(images: list[FileData]) -> list[dict[str, Any]]:
+    """Read up to 64 pictures in one call. Send a list of picture files, each as /predict takes it. The answer is a list in the same
+    order: for every picture what /predict gives, or {"error": "one sentence"}; one bad picture spoils no other.
+    """
+    if not isinstance(images, list):
+        raise refusal("This is no list of pictures. Send a list of picture files.")
+    if len(images) > BATCH:
+        raise refusal(f"These are {len(images)} pictures, more than {BATCH}. Send them in several calls.")
+    return [to_label(reading) for reading in recognizer().read_batch(decode(image) or PictureError(NO_PICTURE)
+                                                                     for image in images)]
+
+
+def read(image) -> Reading | None:
+    """Return the reading of a picture; None for no picture, and for a sketch pad that was cleared or not yet touched."""
+    if image is None:
         return None
-    picture = payload.path or ""
-    if picture and Path(component.GRADIO_CACHE).resolve() not in Path(picture).resolve().parents:
-        raise refusal("A path on the server is no picture of yours. Send the file.")  # Gradio guards only paths that carry a meta
-    if (payload.url or "")[:5].lower() == "data:":
-        encoded = payload.url.partition(",")[2]
-        if len(encoded) > MAX_FILE * 4 / 3 + 4:
-            raise refusal(f"This file is larger than {MAX_FILE // 10**6} MB. Make the picture smaller and send it again.")
-        try:
-            picture = base64.b64decode(encoded, validate=True)
-        except ValueError as error:
-            raise refusal("This data URL is not in base64. Send data:image/png;base64,...") from error
+    reading = recognizer().read(image)
+    return None if reading.verdict == "blank" and isinstance(image, dict) else reading
+
+
+def to_label(reading: Reading) -> dict:
+    """Return the JSON of Gradio's Label for a reading, {"label", "confidences"}, the likeliest first; or {"error": sentence}."""
+    if reading.probabilities is None:
+        return {"error": reading.message}
+    confidences = sorted(zip(reading.probabilities.tolist(), DIGITS, strict=True), key=lambda row: -row[0])
+    return {"label": reading.digit, "confidences": [{"label": digit, "confidence": share} for share, digit in confidences]}
+
+
+def bars(image, in_front: bool) -> tuple:
+    """Return what predict returns for an input, and its picture; nothing new where another tab has come in front of it meanwhile.
+
+    Where predict refuses there are no bars, since the panel says why.
+    """
+    if not in_front:
+        return gr.skip(), gr.skip()
     try:
-        return open_picture(picture)
-    except PictureError as error:
-        raise refusal(str(error)) from error
-    except Exception as error:
-        raise refusal(ODD) from error
+        return predict(image), image
+    except gr.Error:
+        return None, image
 
 
-# gr.Image decodes without bounds, and its errors reach nobody. It is replaced in the class, since Gradio makes the component
-# anew whenever one of its properties changes; a subclass of it would make Gradio write an app.pyi beside this file.
-gr.Image.preprocess = decode_upload
+def tell(image) -> str:
+    """Return the HTML of the panel above the bars."""
+    return page.panel(read(image))
+
+
+def look_inside(image, opened: bool) -> tuple:
+    """Return what explain returns; nothing where that refuses, and while nobody looks."""
+    try:
+        return explain(image if opened else None)
+    except gr.Error:
+        return None, None, None
 
 
 def refusal(sentence: str) -> gr.Error:
-    """Return the error that carries a sentence to the page and to every client."""
+    """Return the error that carries a sentence to every client."""
     return gr.Error(sentence, title="Not read", print_exception=False)
 
 
+# --- the one door for pictures ------------------------------------------------------------------------------------------
+
+def decode(payload):
+    """Return the picture that a caller sends, a PIL picture, or the PictureError that says why it is none; None for none.
+
+    `payload` is Gradio's JSON for a file: {"path": that of an upload} or {"url": a data URL}.
+    """
+    try:
+        if payload is None:
+            return None
+        path = payload.get("path")
+        return open_picture(upload(path) if path else from_data_url(payload.get("url")))
+    except PictureError as error:
+        return error
+    except Exception:  # numbers where texts belong, names that no file can have
+        return PictureError(NO_PICTURE)
+
+
+def upload(path: str) -> Path:
+    """Return the path of an upload; raise PictureError for a URL, and for a file that nobody uploaded."""
+    if is_url(path):
+        raise PictureError(NO_URL)
+    if Path(get_upload_folder()).resolve() not in Path(path).resolve().parents:
+        raise PictureError("A path on the server is no picture of yours. Send the file.")
+    return Path(path)
+
+
+def from_data_url(url: str) -> bytes:
+    """Return the bytes of a data URL; raise PictureError for any other URL, for damage, and for more than MAX_FILE bytes."""
+    if url[:5].lower() != "data:":
+        raise PictureError(NO_URL)
+    encoded = url.partition(",")[2]
+    if len(encoded) > MAX_FILE * 4 / 3 + 4:
+        raise PictureError(f"This file is larger than {MAX_FILE // 10**6} MB. Make the picture smaller and send it again.")
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except ValueError as error:
+        raise PictureError("This data URL is not in base64. Send data:image/png;base64,...") from error
+
+
+def is_url(path: str) -> bool:
+    """Say whether a path is none, but the address of something that Gradio would fetch."""
+    return path[:5].lower() in ("http:", "https")
+
+
+# Gradio decodes without bounds, and its errors reach nobody. `decode` is put into the class, since Gradio makes a component anew
+# whenever one of its properties changes; a subclass would make it write an app.pyi beside this file.
+gr.Image.preprocess = lambda component, payload: decode(payload and payload.model_dump())
+
+
+class Page(gr.Blocks):
+    """Blocks that open nothing which callers name, and refuse in a sentence what Gradio refuses without one."""
+
+    async def preprocess_data(self, block_fn, inputs, state, explicit_call=False):
+        """Return the inputs of a function; raise gr.Error for JSON of the wrong shape."""
+        try:
+            inputs = [checked(value) if isinstance(block, gr.Sketchpad) else unmarked(value)
+                      for block, value in zip(block_fn.inputs, inputs, strict=True)]
+            return await super().preprocess_data(block_fn, inputs, state, explicit_call)
+        except gr.Error:
+            raise
+        except Exception as error:
+            raise refusal(NO_PICTURE) from error
+
+
+def unmarked(payload):
+    """Return JSON without the mark by which Gradio would fetch a URL or move a file before `decode` has seen it."""
+    if isinstance(payload, list):
+        return [unmarked(part) for part in payload]
+    if isinstance(payload, dict):
+        return {key: unmarked(part) for key, part in payload.items() if key != "meta"}
+    return payload
+
+
+def checked(sketch: dict | None) -> dict | None:
+    """Return the JSON of a sketch, whose files Gradio itself opens, uploads alone; raise gr.Error where it would fetch a URL."""
+    for file in (sketch or {}).values():
+        for layer in file if isinstance(file, list) else [file]:
+            if isinstance(layer, dict) and is_url(layer["path"]):
+                raise refusal(NO_URL)
+    return sketch
+
+
+# --- the page -----------------------------------------------------------------------------------------------------------
+
 def build() -> gr.Blocks:
-    """Return the page: a sketch pad, an upload and examples, one label, one function."""
-    quiet = {"show_progress": "hidden", "api_visibility": "private"}
-    with gr.Blocks(title="DigitVision", delete_cache=(KEPT, KEPT)) as demo:
+    """Return the page: a sketch pad, an upload and examples, one panel, one label; and the card on a page of its own."""
+    public, private = {"show_progress": "hidden"}, {"show_progress": "hidden", "api_visibility": "private"}
+    with Page(title="DigitVision", delete_cache=(SWEEP, KEPT)) as demo:
+        gr.Navbar(visible=False)
         gr.Markdown("# DigitVision\nDraw a digit from 0 to 9, or upload a picture of one.", elem_id="title")
-        with gr.Row():
-            with gr.Column(min_width=320):
-                with gr.Tabs() as tabs:
+        with gr.Row(equal_height=False):
+            with gr.Column(min_width=300):
+                with gr.Tabs():
                     with gr.Tab("Draw", id="draw") as draw_tab:
-                        sketch = gr.Sketchpad(
-                            type="pil", image_mode="RGBA", canvas_size=(PAD, PAD), fixed_canvas=True, layers=False,
-                            transforms=(), brush=gr.Brush(default_size=PEN, colors=["#000000"], color_mode="fixed"),
-                            show_label=False, buttons=[], elem_id="pad")
+                        pad = gr.Sketchpad(type="pil", image_mode="RGBA", canvas_size=(PAD, PAD), fixed_canvas=True, layers=False,
+                                           transforms=(), brush=gr.Brush(default_size=PEN, colors=["#000000"], color_mode="fixed"),
+                                           show_label=False, buttons=[], elem_id="pad")
+                        with gr.Row(elem_id="tools"):
+                            undo, clear = gr.Button("Undo", elem_id="undo"), gr.Button("Clear", elem_id="clear")
                     with gr.Tab("Upload", id="upload") as upload_tab:
-                        upload = gr.Image(type="pil", image_mode=None, sources=["upload", "clipboard", "webcam"],
-                                          label="Picture of a digit", height=340, elem_id="upload")
-            with gr.Column(min_width=320):
-                label = gr.Label(num_top_classes=10, label="Probabilities", elem_id="answer")
-        sketch.change(predict, sketch, label, api_name="predict_sketch", trigger_mode="always_last", **quiet)
-        upload.change(predict, upload, label, api_name="predict", show_progress="hidden",
-                      api_description=" ".join(predict.__doc__.split()))
-        examples = gr.Examples(sorted(map(str, EXAMPLES.glob("[0-9]_*"))), inputs=upload, label="Examples", examples_per_page=30,
-                               api_visibility="private")
-        examples.dataset.click(lambda: gr.Tabs(selected="upload"), None, tabs, **quiet)
-        examples.dataset.click(None, js=SHOW_THE_ANSWER, api_visibility="private")
-        # the answer beside the tabs is always that of the tab in front
-        draw_tab.select(predict, sketch, label, **quiet)
-        upload_tab.select(predict, upload, label, **quiet)
-        demo.load(None, js=ARM_THE_BRUSH)
+                        picture = gr.Image(type="pil", image_mode=None, sources=["upload", "clipboard", "webcam"], buttons=[],
+                                           label="Picture of a digit", elem_id="upload")
+            with gr.Column(min_width=300):
+                panel = gr.HTML(page.panel(None), html_template=page.PANEL, js_on_load=None, apply_default_css=False,
+                                elem_id="panel")
+                label = gr.Label(num_top_classes=10, show_heading=False, label="Probabilities", elem_id="answer")
+        examples = gr.Examples([str(EXAMPLES / name) for name in page.EXAMPLES], inputs=picture, label="Examples: click one",
+                               examples_per_page=30, api_visibility="private", elem_id="examples")
+        with gr.Accordion("What the network saw", open=False, elem_id="inside") as inside:
+            gr.Markdown(page.STRIP)
+            stages = gr.Gallery(label="Stages", show_label=False, height="auto", format="png", buttons=[], object_fit="contain",
+                                allow_preview=False, elem_id="stages")
+            gr.Markdown(page.LEGEND)
+            ink = gr.Image(label="Which ink decided", show_label=False, format="png", height=290, buttons=[], interactive=False,
+                           elem_id="evidence")
+        facts, flag = gr.JSON(visible=False), gr.Checkbox(visible=False)
+        latest = gr.State(time_to_live=KEPT)  # the picture that the bars belong to
+        with gr.Accordion("About", open=False, elem_id="about"):
+            gr.Markdown(page.about(recognizer().version))
+
+        undo.click(None, js=page.PRESS_UNDO, **private)
+        clear.click(None, js=page.PRESS_CLEAR, **private)
+        # The answer is that of the tab in front. Panel and explanation ask the server's own copy of the picture: every listener
+        # that took the pad would send it again, in pieces.
+        for source, tab, script in ((pad, draw_tab, page.DRAWING), (picture, upload_tab, page.UPLOAD)):
+            asked = gr.on([source.change, tab.select], bars, [source, flag], [label, latest], js=script, trigger_mode="always_last",
+                          **private)
+            asked.then(tell, latest, panel, **private)
+            asked.then(look_inside, [latest, flag], [facts, stages, ink], js=page.IF_OPEN, **private)
+        inside.expand(look_inside, [latest, flag], [facts, stages, ink], js=page.IF_OPEN, **private)
+
+        for function, outputs in ((predict, label), (explain, [facts, stages, ink])):
+            gr.Button(visible=False).click(function, picture, outputs, api_name=function.__name__, **public,
+                                           api_description=described(function))
+        gr.api(predict_batch, api_name="predict_batch", api_description=described(predict_batch))
+        examples.dataset.click(None, js=page.SHOW_THE_ANSWER, api_visibility="private")
+        demo.load(None, js=page.ON_LOAD)
+    with demo.route("Model card", "/card"):
+        gr.Navbar(visible=False)
+        gr.Markdown(page.card())
     return demo.queue(max_size=WAITING, default_concurrency_limit=4)
+
+
+def described(function) -> str:
+    """Return the docstring of a function in one line, for the page that describes the API."""
+    return " ".join(function.__doc__.split())
 
 
 def port(text: str) -> int:
@@ -189,6 +334,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--port", type=port, default=os.environ.get("GRADIO_SERVER_PORT", "7860"),
                         help="port to listen on (default: %(default)s)")
     parser.add_argument("--weights", help="folder, .safetensors file, or hub id ORG/NAME[@REVISION] (default: weights/)")
+    parser.add_argument("--mcp", action="store_true", help="offer the same functions as MCP tools, at /gradio_api/mcp/ (install "
+                        "requirements-mcp.txt first)")
     add_max_error(parser)
     return parser.parse_args(arguments)
 
@@ -198,6 +345,8 @@ def main() -> int:
     global served
     flags = parse()
     try:
+        if flags.mcp and importlib.util.find_spec("mcp") is None:
+            raise ValueError("MCP needs one more package. Run 'pip install -r requirements-mcp.txt', or leave --mcp out.")
         check_address(flags.host, flags.port)
         served = Recognizer.from_pretrained(flags.weights, flags.max_error)
         torch.set_num_threads(1)  # one picture is too little to share: more threads only wait for each other
@@ -205,7 +354,8 @@ def main() -> int:
         _, address, _ = build().launch(
             server_name=f"[{flags.host}]" if ":" in flags.host else flags.host, server_port=flags.port,
             share=False, quiet=True, prevent_thread_lock=True, show_error=False, ssr_mode=False, max_file_size=MAX_FILE,
-            enable_monitoring=False, run_history=False, footer_links=["api"], css=STYLE)
+            enable_monitoring=False, run_history=False, footer_links=["api"], css=page.STYLE, theme=THEME,
+            allowed_paths=[str(page.FIGURES)], mcp_server=flags.mcp)
         print(f"DigitVision {served.version} at {address} - Ctrl-C stops it", flush=True)
         threading.Event().wait()
     except KeyboardInterrupt:

@@ -83,6 +83,8 @@ def to_pixels(image) -> np.ndarray:
 
     16-bit and float values are scaled, not cut. Raises PictureError with a sentence.
     """
+    if isinstance(image, PictureError):  # what became of one of many files that were decoded before
+        raise image
     if isinstance(image, dict):
         image = flatten_sketch(image)
     if isinstance(image, (str, Path)):

@@ -34,6 +34,29 @@ CUT_COST = 0.6  # of the logarithm of a probability, for cutting the whole width
 MAX_ERROR = 0.01  # share of wrong answers among the sure ones
 NUMBERS = {2: "Two", 3: "Three", 4: "Four", 5: "Five", 6: "Six"}
 ODD = "This picture could not be read. Save it as a PNG or JPEG file and send that."
+RIVAL = 0.2  # probability from which the second digit is named beside the first
+HINTS = {  # what to change where two digits are hard to tell apart, one way for the one and one for the other
+    "06": "Close the 0 at its top, or let the stem of the 6 rise above its loop.",
+    "08": "Leave the inside of the 0 empty, or cross the lines of the 8 in the middle.",
+    "09": "Make the 0 an oval, or give the 9 a straight stem.",
+    "12": "Draw the 1 as one straight line, or give the 2 a long foot.",
+    "14": "Draw the 1 as one straight line, or the bar of the 4 right across it.",
+    "17": "Draw the 1 as one straight line, or the bar of the 7 longer.",
+    "23": "Give the 2 a flat foot, or the 3 a second bow.",
+    "27": "Give the 2 a long foot, or the 7 a sharp corner and no foot.",
+    "35": "Round the top of the 3, or give the 5 a flat top and a straight neck.",
+    "38": "Leave the 3 open on its left, or close both loops of the 8.",
+    "39": "Leave the 3 open on its left, or close the loop of the 9.",
+    "46": "Draw the bar of the 4 right across, or close the loop of the 6.",
+    "47": "Draw the bar of the 4 right across, or leave the 7 without a loop.",
+    "49": "Close the top of the 4 to a point, or make the loop of the 9 round.",
+    "56": "Give the 5 a flat top, or close the loop of the 6.",
+    "58": "Leave the 5 open, or close both loops of the 8.",
+    "59": "Give the 5 a flat top, or close the loop of the 9.",
+    "68": "Leave the stem of the 6 open, or close both loops of the 8.",
+    "79": "Leave the 7 without a loop, or close the loop of the 9.",
+    "89": "Close both loops of the 8, or give the 9 a straight stem.",
+}
 NO_INK = "There is no ink to read here. Draw a digit, or send a picture that shows one."
 
 
@@ -165,21 +188,29 @@ class Recognizer:
         order = probabilities.argsort()[::-1]
         first, second = order[:2]
         confidence = float(probabilities[first])
+        hint = HINTS.get("".join(sorted(DIGITS[first] + DIGITS[second])), "")
         sure = "over 99.9 %" if confidence > 0.999 else f"{100 * confidence:.1f} %"  # nobody is 100.0 % sure
         if parts and all(np.sort(part)[-2:].sum() >= max(self.strange, 0.9) for part in parts):
             verdict, message = "several", f"{NUMBERS.get(len(parts), str(len(parts)))} digits: write one at a time."
         elif probabilities[[first, second]].sum() < self.strange:
             verdict, message = "not_a_digit", "This does not look like a digit."
         elif confidence < self.sure:
-            verdict, message = "unsure", f"Unsure: {first} or {second}?"
+            verdict, message = "unsure", f"Unsure: {first} or {second}? {hint}".rstrip()
+        elif probabilities[second] > RIVAL:
+            verdict, message = "digit", f"This is probably {_a(first)} ({sure} sure), or else {_a(second)}. {hint}".rstrip()
         else:
-            verdict, message = "digit", f"This is {'an' if first == 8 else 'a'} {first} ({sure} sure)."
+            verdict, message = "digit", f"This is {_a(first)} ({sure} sure)."
         return Reading(probabilities, DIGITS[first], confidence, verdict, message, seen)
 
     def _probabilities(self, seen: np.ndarray) -> np.ndarray:
         """Return (N, 10) float64 probabilities, each row summing to 1, of (N, 28, 28) uint8 pictures."""
         probabilities = self.quick.probabilities(to_tensor(seen)).double().numpy()
         return probabilities / probabilities.sum(axis=1, keepdims=True)  # float32 sums to 1 within 1e-6 only
+
+
+def _a(digit: int) -> str:
+    """Return a digit with its article: "an 8"."""
+    return f"{'an' if digit == 8 else 'a'} {digit}"
 
 
 # --- the command line ---------------------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """The API on a real server, asked by the real clients; and the flags of app.py."""
 
+import ast
 import base64
+import importlib.util
 import json
 import os
 import shutil
@@ -41,9 +43,9 @@ def post(server: str, path: str, body: bytes, kind: str = "application/json") ->
         return error.code, json.load(error)
 
 
-def run(server: str, image) -> tuple[int, dict]:
+def run(server: str, value, endpoint: str = "predict") -> tuple[int, dict]:
     """Return (status, JSON) of the one-shot door."""
-    return post(server, "run/predict", json.dumps({"data": [image]}).encode())
+    return post(server, f"run/{endpoint}", json.dumps({"data": [value]}).encode())
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +58,22 @@ def expected(recognizer):
     return recognizer.read(PICTURE).probabilities
 
 
-def test_predict_is_the_only_public_endpoint(client):
+# the contract: endpoint, what goes in, and the components whose JSON comes out
+ENDPOINTS = {"/predict": ("image", ["Label"]), "/explain": ("image", ["Json", "Gallery", "Image"]),
+             "/predict_batch": ("images", ["Api"])}
+
+
+def test_the_public_endpoints_are_those_of_the_contract(client):
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert list(endpoints) == ["/predict"]
-    assert [parameter["parameter_name"] for parameter in endpoints["/predict"]["parameters"]] == ["image"]
-    assert "ten probabilities" in json.dumps(endpoints["/predict"])
+    found = {name: ([parameter["parameter_name"] for parameter in endpoint["parameters"]],
+                    [value["component"] for value in endpoint["returns"]]) for name, endpoint in endpoints.items()}
+    assert found == {name: ([parameter], returns) for name, (parameter, returns) in ENDPOINTS.items()}
+
+
+def test_every_endpoint_is_described_with_shapes_and_ranges(client):
+    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    for name, words in (("/predict", "0 to 1"), ("/explain", "28x28 pixels"), ("/predict_batch", "up to 64")):
+        assert words in endpoints[name]["description"] and "one bad" in endpoints["/predict_batch"]["description"]
 
 
 def test_the_python_client_gets_label_and_ten_confidences(client, expected):
@@ -108,6 +121,44 @@ def test_the_javascript_client_gets_the_same_numbers(server, expected):
     assert np.allclose(numbers(node(server, PICTURE)), expected, atol=1e-6)
 
 
+def test_explain_says_what_the_page_says_and_shows_how(client, recognizer):
+    facts, stages, ink = client.predict(handle_file(PICTURE), api_name="/explain")
+    reading = recognizer.read(PICTURE)
+    assert facts == {"verdict": "digit", "digit": "7", "confidence": pytest.approx(reading.confidence, abs=1e-6),
+                     "candidates": reading.candidates, "message": reading.message, "version": recognizer.version}
+    assert [stage["caption"] for stage in stages] == ["Grey", "Ink", "Cleaned", "Cut out", "Seen, 28x28"]
+    assert np.array_equal(np.asarray(Image.open(stages[-1]["image"]).convert("L")), reading.seen)
+    assert Image.open(ink).size == (280, 280)
+
+
+def test_explain_shows_a_picture_without_ink_as_it_was_looked_at(client, tmp_path):
+    Image.new("RGB", (60, 60), "white").save(tmp_path / "blank.png")
+    facts, stages, ink = client.predict(handle_file(tmp_path / "blank.png"), api_name="/explain")
+    assert (facts["verdict"], facts["digit"], facts["candidates"]) == ("blank", None, []) and "no ink" in facts["message"]
+    assert stages and ink is None
+
+
+def test_a_batch_keeps_its_order_and_one_bad_picture_spoils_no_other(client, recognizer, tmp_path):
+    (tmp_path / "notes.png").write_text("this is no picture")
+    Image.new("RGB", (60, 60), "white").save(tmp_path / "blank.png")
+    files = [PICTURE, tmp_path / "notes.png", ROOT / "examples" / "3_lined_paper.jpg", tmp_path / "blank.png"]
+    answers = client.predict([handle_file(file) for file in files], api_name="/predict_batch")
+    alone = client.predict(handle_file(PICTURE), api_name="/predict")
+    assert list(answers[0]) == list(alone) and [row["label"] for row in answers[0]["confidences"]] == [
+        row["label"] for row in alone["confidences"]] and np.allclose(numbers(answers[0]), numbers(alone), atol=1e-6)
+    assert np.allclose(numbers(answers[2]), recognizer.read(files[2]).probabilities, atol=1e-6)
+    assert [answers[1], answers[3]] == [{"error": recognizer.read(file).message} for file in (files[1], files[3])]
+
+
+def test_a_batch_takes_data_urls_too_and_no_more_than_64(server, expected):
+    picture = data_url(PICTURE.read_bytes())
+    status, answer = run(server, [picture] * 64, "predict_batch")
+    assert status == 200 and len(answer["data"][0]) == 64
+    assert np.allclose(numbers(answer["data"][0][63]), expected, atol=1e-6)
+    status, answer = run(server, [picture] * 65, "predict_batch")
+    assert status == 500 and answer["error"] == "These are 65 pictures, more than 64. Send them in several calls."
+
+
 def test_a_sketchpad_value_gets_the_same_numbers(expected):
     from app import predict
     value = {"background": None, "layers": [], "composite": Image.open(PICTURE)}
@@ -145,12 +196,41 @@ def test_a_damaged_data_url_is_refused_in_a_sentence(server):
     assert status == 500 and "base64" in answer["error"]
 
 
-def test_a_file_of_the_server_is_not_read_for_a_caller(server):
+@pytest.mark.parametrize("endpoint", ["predict", "explain", "predict_batch"])
+def test_a_file_of_the_server_and_a_url_are_refused_in_a_sentence(server, endpoint):
+    no_path, no_url = "A path on the server is no picture of yours. Send the file.", "A URL is not fetched here. Send the file,"
     for meta in ({}, {"meta": {"_type": "gradio.FileData"}}):
-        for path in (str(PICTURE), "/etc/passwd", "/etc/nothing"):
-            status, answer = run(server, {"path": path, **meta})
-            assert status != 200 and "data" not in answer
-            assert meta or answer["error"] == "A path on the server is no picture of yours. Send the file."
+        for value, sentence in (({"path": str(PICTURE)}, no_path), ({"path": "/etc/nothing"}, no_path),
+                                ({"path": "https://127.0.0.1:1/7.png"}, no_url), ({"url": "http://127.0.0.1:1/7.png"}, no_url)):
+            value = {**value, **meta}
+            status, answer = run(server, [value] if endpoint == "predict_batch" else value, endpoint)
+            error = answer["data"][0][0]["error"] if endpoint == "predict_batch" else answer["error"]
+            assert error.startswith(sentence), (value, error)
+
+
+def test_a_sketch_of_files_that_nobody_uploaded_is_refused_in_a_sentence(server):
+    """The pad's endpoint is hidden, not closed."""
+    for path, sentence in ((str(PICTURE), "This is no picture."), ("/etc/nothing", "This is no picture."),
+                           ("https://127.0.0.1:1/7.png", "A URL is not fetched here.")):
+        file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        for part in ({"background": file}, {"composite": file}, {"layers": [file]}):
+            sketch = {"background": None, "layers": [], "composite": None, **part}
+            status, answer = post(server, "run/bars", json.dumps({"data": [sketch, True]}).encode())
+            assert status == 500 and answer["error"].startswith(f"{sentence} Send the file,"), (sketch, answer)
+
+
+@pytest.mark.parametrize("endpoint", ["predict", "explain", "predict_batch", "bars"])
+def test_json_of_the_wrong_shape_is_refused_in_a_sentence(server, endpoint):
+    shapes = [5, True, "7.png", {}, {"path": 5}, {"path": "\0"}, {"composite": str(PICTURE)}, [[5]], {"url": {}}]
+    for body in ([], *([value] for value in shapes)):
+        status, answer = post(server, f"run/{endpoint}", json.dumps({"data": body}).encode())
+        errors = [answer["error"]] if status == 500 else [row["error"] for row in answer["data"][0]]
+        assert all(error.startswith("This is no ") and ". Send " in error for error in errors), (body, errors)
+
+
+def test_the_python_client_is_told_that_a_url_is_not_fetched(client):
+    with pytest.raises(AppError, match="A URL is not fetched here. Send the file"):
+        client.predict(handle_file("http://127.0.0.1:1/7.png"), api_name="/predict")
 
 
 def test_the_description_says_what_is_answered_when_there_is_nothing_to_read():
@@ -248,12 +328,51 @@ def test_an_ipv6_address_is_served():
 
 
 def test_a_data_url_over_the_limit_is_refused_before_it_is_decoded():
-    from types import SimpleNamespace
-
     import app
-    big = SimpleNamespace(path=None, url="DATA:image/png;base64," + "A" * (app.MAX_FILE * 4 // 3 + 8))
-    with pytest.raises(app.gr.Error, match="larger than 20 MB. Make the picture smaller"):
-        app.decode_upload(app.gr.Image(), big)
+    big = {"path": None, "url": "DATA:image/png;base64," + "A" * (app.MAX_FILE * 4 // 3 + 8)}
+    assert str(app.decode(big)) == "This file is larger than 20 MB. Make the picture smaller and send it again."
+
+
+@pytest.fixture(scope="module")
+def mcp_server():
+    """The address of `python app.py --mcp`; skips where the extra is not installed, except under CI."""
+    if importlib.util.find_spec("mcp") is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("run pip install -r requirements-mcp.txt first")
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "app.py", "--mcp", "--port", str(port)], cwd=ROOT, stdout=subprocess.PIPE,
+                               text=True)
+    assert any(line.startswith("DigitVision") for line in process.stdout)  # after what Gradio says of MCP
+    yield f"http://127.0.0.1:{port}"
+    process.terminate()
+    process.wait(20)
+
+
+def test_an_mcp_client_finds_the_tools_and_gets_the_same_numbers(mcp_server, expected):
+    import asyncio
+
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamable_http_client
+
+    async def call(tool: str, **arguments):
+        async with streamable_http_client(f"{mcp_server}/gradio_api/mcp/") as (reader, writer, _):
+            async with ClientSession(reader, writer) as session:
+                await session.initialize()
+                return (await session.list_tools()).tools, await session.call_tool(tool, arguments)
+
+    url = data_url(PICTURE.read_bytes())["url"]
+    tools, answer = asyncio.run(call("predict", image=url))
+    assert {tool.name for tool in tools} == {"predict", "explain", "predict_batch"}
+    assert all("picture file" in tool.description or "what /predict takes" in tool.description for tool in tools)
+    assert np.allclose(numbers(ast.literal_eval(answer.content[0].text)), expected, atol=1e-6)
+    _, answer = asyncio.run(call("predict", image=f"data:image/png;base64,{base64.b64encode(b'no picture').decode()}"))
+    assert answer.isError and "not a picture that can be read" in answer.content[0].text
+
+
+def test_without_the_extra_mcp_is_one_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mcp", None)
+    done = run_main("app.py", "--mcp")
+    assert done.returncode == 2 and not done.stdout
+    assert done.stderr.strip() == "MCP needs one more package. Run 'pip install -r requirements-mcp.txt', or leave --mcp out."
 
 
 def test_nothing_is_sent_to_anybody():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, need, run_main
+from gradio_client import Client
 
 README = (ROOT / "README.md").read_text()
 CARD = (ROOT / "MODEL_CARD.md").read_text()
@@ -30,11 +31,19 @@ def test_the_readme_begins_with_the_two_commands():
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
 
 
-@pytest.mark.parametrize("number", range(2))
+@pytest.mark.parametrize("number", range(3))
 def test_the_python_of_the_readme_runs_as_written(server, number):
     code = with_address(blocks(README, "python")[number], server)
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and "7" in done.stdout, done.stderr
+
+
+def test_the_readme_tells_of_every_public_endpoint_and_shows_the_page(server):
+    endpoints = Client(server, verbose=False).view_api(return_format="dict", print_info=False)["named_endpoints"]
+    for name, endpoint in endpoints.items():
+        assert f"| `{name}` | `{endpoint['parameters'][0]['parameter_name']}`" in README
+    for picture in re.findall(r"!\[.*?\]\((.*?)\)", README):
+        assert 10_000 < (ROOT / picture).stat().st_size < 150_000
 
 
 def test_the_javascript_of_the_readme_runs_as_written(server):

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import sys
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from conftest import STROKES, make_field, make_sketch, run_main, run_program
 from PIL import Image
 
-from recognize import Recognizer
+from recognize import HINTS, Recognizer
 
 
 @pytest.fixture
@@ -87,12 +88,26 @@ def strict(recognizer):
 @pytest.mark.parametrize("probabilities, verdict, message", [
     ([0, 0, 0, 0, 0, 0, 0, 0, 1.0, 0], "digit", "This is an 8 (over 99.9 % sure)."),  # nobody is told 100 %
     ([0, 0.95, 0, 0, 0, 0, 0, 0.05, 0, 0], "digit", "This is a 1 (95.0 % sure)."),
-    ([0, 0, 0, 0, 0.6, 0, 0, 0, 0, 0.4], "unsure", "Unsure: 4 or 9?"),
+    ([0, 0, 0, 0, 0.6, 0, 0, 0, 0, 0.4], "unsure",
+     "Unsure: 4 or 9? Close the top of the 4 to a point, or make the loop of the 9 round."),
+    ([0, 0, 0, 0.4, 0.6, 0, 0, 0, 0, 0], "unsure", "Unsure: 4 or 3?"),  # seldom; no advice is better than a strange one
     ([0.1] * 10, "not_a_digit", "This does not look like a digit."),
 ])
 def test_probabilities_become_a_verdict_and_a_sentence(strict, probabilities, verdict, message):
     reading = judged(strict, probabilities)
     assert (reading.verdict, reading.message) == (verdict, message)
+
+
+def test_a_rival_is_named_where_any_answer_is_accepted(recognizer):
+    reading = judged(recognizer, [0, 0.7, 0, 0, 0, 0, 0, 0.3, 0, 0])
+    assert (reading.verdict, reading.message) == ("digit", "This is probably a 1 (70.0 % sure), or else a 7. Draw the 1 as one "
+                                                  "straight line, or the bar of the 7 longer.")
+
+
+@pytest.mark.parametrize("pair, hint", HINTS.items())
+def test_a_hint_says_in_one_short_sentence_what_to_change_in_both_digits(pair, hint):
+    assert len(pair) == 2 and pair[0] < pair[1] and set(re.findall(r"\d", hint)) == set(pair)
+    assert ", or " in hint and len(hint) < 80 and hint.count(".") == 1 and hint.endswith(".")
 
 
 def test_two_digits_in_one_picture_are_counted(recognizer):

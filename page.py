@@ -1,0 +1,216 @@
+"""What the browser gets: the sketch pad, the style, and the words around an answer; app.py puts them together.
+"""
+
+import json
+from html import escape
+
+from model import HERE, WEIGHTS
+from recognize import Reading
+
+METRICS = WEIGHTS / "metrics.json"
+FIGURES = WEIGHTS / "figures"
+EXAMPLES = ("0_slashed_blue_ink.png", "1_hooked_white_on_black.png", "2_dark_on_transparent.png", "3_lined_paper.jpg",
+            "4_black_board.jpg", "4_photo_sideways_exif.jpg", "5_yellow_highlighter.png", "6_photo_in_shadow.jpg",
+            "7_tilted_squared_paper.jpg", "8_low_contrast.png", "9_photo_far_away.jpg", "0_small_in_corner.png")
+STAGES = {"grey": "Grey", "closer": "Closer", "ink": "Ink", "cleaned": "Cleaned", "stroke": "Cut out", "seen": "Seen, 28x28"}
+STRIP = "How your picture became the 28x28 pixels that the network reads:"
+LEGEND = "Orange ink spoke for this digit, blue ink against it, grey ink hardly mattered."
+LIMITS = """**Limits** One digit at a time. Letters and signs are refused for the most part, not always. Where a mistake would cost
+something, let a person check."""
+PRIVACY = """**Privacy** What is drawn or uploaded, and the small pictures under "What the network saw", lie on this server for an
+hour and are then deleted. Nothing is sent to anybody else."""
+
+# Gradio's own small tools are out of sight: two buttons as large as a thumb press them. A Clear holds until the next stroke begins.
+PRESS_UNDO = """() => document.querySelector('#pad button[aria-label=Undo]')?.click()"""
+PRESS_CLEAR = """() => {
+  const pad = document.querySelector('#pad');
+  pad.dataset.cleared = 'yes';
+  pad.querySelector('button[aria-label="Clear canvas"]')?.click();
+}"""
+
+# Gradio arms no tool on load and after the trash, so that the first stroke would do nothing; it gives no name to the canvas of its
+# pad and to its examples. A picture that is pasted, or dropped anywhere on the page, goes where Upload puts one.
+ON_LOAD = """() => {
+  let pressed = 0;  // once in a while only: the words stay for a moment, and every press is a change of the sketch
+  const arm = () => {
+    const pad = document.querySelector('#pad'), brush = pad.querySelector('button[aria-label=Brush]');
+    if (brush && Date.now() - pressed > 500 && /select the draw tool/i.test(pad.innerText)) {
+      pressed = Date.now();
+      brush.click();
+      setTimeout(arm, 600);  // where it did not help
+    }
+    pad.querySelectorAll('canvas:not([aria-label])').forEach((canvas) => {
+      canvas.setAttribute('role', 'img');
+      canvas.setAttribute('aria-label', 'Sketch pad: draw a digit; or choose an example, or a file under Upload');
+    });
+  };
+  document.querySelector('#pad').addEventListener('pointerdown', (event) => delete event.currentTarget.dataset.cleared, true);
+  const name = () => {
+    arm();
+    document.querySelectorAll('#examples button:not([aria-label]) img').forEach((image) => {
+      const words = image.src.split('/').pop().split('.')[0].replaceAll('_', ' ');
+      image.closest('button').setAttribute('aria-label', 'Example: ' + words);
+    });
+    document.querySelector('#evidence button:not([aria-label])')?.setAttribute('aria-label', 'Which ink decided');
+  };
+  new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
+  name();
+  for (const end of ['error', 'load']) document.addEventListener(end, (event) => {  // no broken icon for a file that is no picture
+    if (event.target.closest?.('#upload')) event.target.classList.toggle('broken', end === 'error');
+  }, true);
+  const take = async (file) => {
+    document.querySelector('[data-tab-id=upload]').click();
+    for (let tries = 0; tries < 60; tries++) {
+      const input = document.querySelector('#upload input[type=file]');
+      if (input) {
+        const files = new DataTransfer();
+        files.items.add(file);
+        input.files = files.files;
+        input.dispatchEvent(new Event('change', { bubbles: true }));
+        return;
+      }
+      document.querySelector('#upload button[aria-label=Clear], #upload button[aria-label=Remove]')?.click();
+      await new Promise((wake) => setTimeout(wake, 50));
+    }
+  };
+  const picture = (data) => [...(data?.files ?? [])].find((file) => file.type.startsWith('image/'));
+  document.addEventListener('paste', (event) => {
+    const file = picture(event.clipboardData);
+    if (file) { event.preventDefault(); take(file); }
+  });
+  document.addEventListener('dragover', (event) => event.preventDefault());
+  document.addEventListener('drop', (event) => {
+    if (event.target.closest?.('#upload')) return;
+    event.preventDefault();
+    const file = picture(event.dataTransfer);
+    if (file) take(file);
+  });
+}"""
+
+# An example is read under Upload. On a phone the examples lie far below the answer.
+SHOW_THE_ANSWER = """() => {
+  document.querySelector('[data-tab-id=upload]').click();
+  document.querySelector('#panel').scrollIntoView({ behavior: 'smooth', block: 'nearest' });
+}"""
+
+# What is asked about, and whether its tab is in front. After a Clear it is nothing: the answer to a late stroke must not come back.
+DRAWING = """(drawing) => [document.querySelector('#pad').dataset.cleared ? null : drawing,
+  document.querySelector('[data-tab-id=draw]').getAttribute('aria-selected') === 'true']"""
+UPLOAD = """(picture) => [picture, document.querySelector('[data-tab-id=upload]').getAttribute('aria-selected') === 'true']"""
+IF_OPEN = "(latest) => [latest, !!document.querySelector('#inside button.open')]"
+
+PANEL = '<div class="panel" role="status" aria-live="polite" aria-atomic="true">${value}</div>'
+
+STYLE = """
+.gradio-container { width: 100%; max-width: 900px !important; margin: 0 auto !important; }
+.gradio-container .main { padding: 12px clamp(16px, 4vw, 32px) !important; }
+.main > [data-testid=status-tracker] { pointer-events: none; }  /* while Gradio still starts, the pad can be drawn on */
+.nav-holder, footer .divider { display: none !important; }
+footer button { color: var(--body-text-color) !important; }
+button[role=tab].selected { color: #c2410c; }  /* Gradio's orange is too pale for small text on white */
+.dark button[role=tab].selected { color: #fb923c; }
+.prose a { color: #1d4ed8; }
+.dark .prose a { color: #93c5fd; }
+#upload .wrap, #upload .or { color: var(--body-text-color); }
+#title h1 { margin: 0; }
+#title p { margin: 4px 0 0; }
+
+#panel .html-container { padding: 0; }
+.tabitem { padding: 0 !important; }
+#pad { height: 410px !important; overflow: hidden !important; border: 1px solid var(--border-color-primary) !important;
+  border-radius: 12px; background: var(--background-fill-secondary); }
+#pad .icon-button-wrapper, #pad .toolbar-wrap { display: none; }
+#pad canvas { touch-action: none; cursor: crosshair; }
+#tools { gap: 12px; margin-top: -4px; }
+#tools button { min-height: 44px; border: 1px solid var(--border-color-primary); border-radius: 8px; font-size: 16px;
+  color: var(--body-text-color); background: var(--background-fill-secondary); }
+#tools button:hover { border-color: currentcolor; }
+#upload { height: 466px !important; }
+
+.panel { display: flex; align-items: center; gap: 12px; min-height: 122px; padding: 8px 16px 8px 8px; border-radius: 12px;
+  border: 1px solid var(--border-color-primary); color: var(--body-text-color); background: var(--block-background-fill); }
+.panel .digit { flex: none; width: 84px; font-size: 84px; font-weight: 700; line-height: 1; text-align: center; }
+.panel p { margin: 0; line-height: 1.4; }
+.panel b { display: block; font-size: 20px; }
+
+/* the height of ten bars: nothing jumps when they come and go */
+#answer { height: 376px; border-radius: 12px; overflow: hidden !important; }
+#answer .container { padding: 10px 12px 0; }
+#answer .confidence-set { display: block; width: 100%; margin: 0 0 5px; padding: 0; }
+#answer .inner-wrap { position: relative; display: block; width: 100%; height: 27px; border-radius: 4px; overflow: hidden;
+  background: var(--background-fill-secondary); }
+#answer .bar { position: absolute; inset: 0 auto 0 0; height: 100%; margin: 0; border: 0; border-radius: 4px;
+  appearance: none; background: #fdba74 !important; }
+#answer .bar::-webkit-meter-inner-element, #answer .bar::-webkit-meter-bar { display: none; }
+#answer .bar::-moz-meter-bar { background: none; }
+.dark #answer .bar { background: #9a3412 !important; }
+#answer .label { position: relative; height: 100%; align-items: center; margin: 0; padding: 0 10px; color: var(--body-text-color); }
+#answer .text, #answer .confidence { margin: 0; padding: 0; color: inherit; background: none; }
+#answer .line { border: 0; }
+
+#examples .gallery { display: grid; grid-template-columns: repeat(12, 1fr); gap: 8px; }
+#examples .gallery-item, #examples .container { width: 100%; height: 64px; min-height: 0; max-height: none; overflow: hidden; }
+#examples .container { display: flex; align-items: center; justify-content: center; }
+#examples img { width: auto; height: auto; max-width: 100%; max-height: 62px;
+  background: repeating-conic-gradient(#ddd 0 25%, #bbb 0 50%) 0 / 14px 14px; }  /* seen where a picture is transparent */
+#upload img.broken { visibility: hidden; }
+
+#stages, #evidence { border: 0 !important; }
+#stages .grid-wrap { min-height: 0; max-height: none; height: auto; overflow: visible; }
+#stages .grid-container { grid-template-columns: repeat(auto-fill, minmax(96px, 1fr)); }
+#stages .thumbnail-item { aspect-ratio: auto; height: auto; }
+#stages .thumbnail-item img { aspect-ratio: 1; image-rendering: pixelated; }
+#stages .caption-label { position: static; width: 100%; max-width: none; border: 0; text-align: center; }
+#evidence img { image-rendering: pixelated; border-radius: 8px; }
+
+@media (max-width: 900px) {
+  #examples .gallery { grid-template-columns: repeat(6, 1fr); }
+}
+@media (max-width: 640px) {
+  .column, .row { gap: 10px !important; }
+  #pad { height: 290px !important; }
+  #tools { margin-top: 0; }
+  #upload { height: 344px !important; }
+  .panel { min-height: 92px; }
+  .panel .digit { width: 60px; font-size: 60px; }
+  #answer { height: 256px; }
+  #answer .container { padding-top: 5px; }
+  #answer .confidence-set { margin-bottom: 2px; }
+  #answer .inner-wrap { height: 20px; font-size: 14px; }
+}
+"""
+
+
+def panel(reading: Reading | None) -> str:
+    """Return the HTML of an answer: the digit large, how sure in a word or two, and the sentence; None asks for a digit."""
+    if reading is None:
+        return '<span class="digit"></span><p><b>Ready</b> Draw a digit from 0 to 9, or upload a picture of one.</p>'
+    shown = {"digit": reading.digit, "unsure": f"{reading.digit}?"}.get(reading.verdict, "?")
+    return f'<span class="digit">{shown}</span><p><b>{how_sure(reading)}</b> {escape(reading.message)}</p>'
+
+
+def how_sure(reading: Reading) -> str:
+    """Return the confidence of a reading in words."""
+    if reading.verdict != "digit":
+        return {"unsure": "Unsure", "several": "Several digits", "not_a_digit": "No digit", "blank": "No ink"}.get(
+            reading.verdict, "Not read")
+    return "Very sure" if reading.confidence > 0.99 else "Fairly sure" if reading.confidence > 0.9 else "Not quite sure"
+
+
+def about(version: str) -> str:
+    """Return the Markdown of the About box for weights of a version; figures only where they were measured with these weights."""
+    metrics = json.loads(METRICS.read_text()) if METRICS.is_file() else {}
+    lines = [f"**Weights** `{version}`"]
+    if metrics.get("weights", {}).get("hash", "").startswith(version):
+        test = metrics["test"]
+        lines[0] += (f": {100 * test['accuracy']:.2f} % of MNIST's {test['n']:,} test pictures are read right, "
+                     f"{100 * test['accuracy_through_the_road']:.2f} % as uploads ({metrics['date']}).")
+    else:
+        lines[0] += ": no accuracy was measured for these."
+    return "\n\n".join([*lines, LIMITS, PRIVACY, "More in the [model card](card)."])
+
+
+def card() -> str:
+    """Return the Markdown of MODEL_CARD.md without its front matter, its figures as this server gives them."""
+    text = (HERE / "MODEL_CARD.md").read_text(encoding="utf-8").split("---\n", 2)[2]
+    return "[Back to the page](./)\n\n" + text.replace("](weights/figures/", f"](gradio_api/file={FIGURES}/")
