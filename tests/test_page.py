@@ -363,6 +363,7 @@ def test_the_keyboard_reaches_the_file_chooser(page):
         page.keyboard.press("Tab")
         passed.append(page.evaluate("document.activeElement.getAttribute('aria-label') || document.activeElement.innerText"))
     assert "Drop" in passed[-1], passed
+    page.wait_for_timeout(1000)  # milliseconds; nobody's eyes are faster
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Enter")
     chooser.value.set_files(ROOT / "examples" / "3_thick_marker.png")
