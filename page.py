@@ -1,8 +1,9 @@
-"""What the browser gets: the sketch pad, the style, and the words around an answer; app.py puts them together.
-"""
+"""What the browser gets: scripts, style, and the words around an answer; app.py puts them together."""
 
 import json
+import os
 from html import escape
+from pathlib import Path
 
 from model import HERE, WEIGHTS
 from recognize import Reading
@@ -211,6 +212,8 @@ def about(version: str) -> str:
 
 
 def card() -> str:
-    """Return the Markdown of MODEL_CARD.md without its front matter, its figures as this server gives them."""
+    """Return the Markdown of MODEL_CARD.md without its front matter, its figures as this server gives them, by a name that does
+    not tell where on the server they lie."""
     text = (HERE / "MODEL_CARD.md").read_text(encoding="utf-8").split("---\n", 2)[2]
-    return "[Back to the page](./)\n\n" + text.replace("](weights/figures/", f"](gradio_api/file={FIGURES}/")
+    folder = Path(os.path.relpath(FIGURES)).as_posix()
+    return "[Back to the page](./)\n\n" + text.replace("](weights/figures/", f"](gradio_api/file={folder}/")
