@@ -295,7 +295,8 @@ def build() -> gr.Blocks:
     with demo.route("Model card", "/card"):
         gr.Navbar(visible=False)
         gr.Markdown(page.card())
-    return demo.queue(max_size=WAITING, default_concurrency_limit=4)
+    # open: on a Space Gradio would shut the one-shot door
+    return demo.queue(max_size=WAITING, default_concurrency_limit=4, api_open=True)
 
 
 def described(function) -> str:
