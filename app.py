@@ -218,6 +218,10 @@ class Page(gr.Blocks):
         except Exception as error:
             raise refusal(NO_PICTURE) from error
 
+    def get_config_file(self):
+        """Return the page's settings, without the heartbeat that Gradio gives to a State: programs in Node would never end."""
+        return {**super().get_config_file(), "connect_heartbeat": False}
+
 
 def unmarked(payload):
     """Return JSON without the mark by which Gradio would fetch a URL or move a file before `decode` has seen it."""
