@@ -89,7 +89,7 @@ def explain(image):
         raise refusal(reading.message)
     facts = {"verdict": reading.verdict, "digit": reading.digit, "confidence": reading.confidence,
              "candidates": reading.candidates, "message": reading.message, "version": recognizer().version}
-    stages = [(picture, page.STAGES[name]) for name, picture in walk(image)]
+    stages = [(reading.seen if name == "seen" else picture, page.STAGES[name]) for name, picture in walk(image)]
     if reading.seen is None:
         return facts, stages, None
     return facts, stages, draw_evidence(reading.seen, evidence(recognizer(), reading.seen, reading.digit))

@@ -21,8 +21,7 @@ VALIDATION = 5_000  # pictures; the last of MNIST's 60,000, written by people wh
 VALIDATION_WRITERS = 0.2  # share of the writers of stroke files that are never learned from
 NO_DIGIT = -1  # the label of what is no digit: letters, signs, scribbles
 LOOK_ALIKES = frozenset("OoIliZzSsqgbB/|")  # letters and signs that are digits in shape; neither learned from nor measured
-HANDS = {  # how often a redrawn digit gets the style of another hand
-    "0": {"slashed": 0.1}, "1": {"hooked": 0.4, "footed": 0.2}, "4": {"open": 0.15}, "7": {"crossed": 0.25}}
+HANDS = {"0": {"slashed": 0.1}, "1": {"hooked": 0.4, "footed": 0.2}, "7": {"crossed": 0.25}}  # how often a redrawn digit gets one
 PAD = 280  # pixels; the side of the page's sketch pad, on which strokes are drawn
 WIDER = 0.15  # of a box's side, on each side of it: what lies around a digit in a field
 MNIST_FILES = {True: "train", False: "t10k"}
@@ -209,12 +208,11 @@ def draw(sample: list[np.ndarray], width: float, size: float, at: tuple[float, f
     return paper
 
 
-def restyle(sample: list[np.ndarray], label: str, style: str, reach: float = 1.0, fall: float = 1.0) -> list[np.ndarray]:
+def restyle(sample: list[np.ndarray], label: str, style: str, reach: float = 1.0) -> list[np.ndarray]:
     """Return a sample as another hand writes it: a "hooked" or "footed" 1, a "crossed" 7, a "slashed" 0, an "open" 4.
 
-    The first four get a stroke more; an open 4 loses what its last stroke has in the upper two fifths, if it is a stroke of its
-    own that begins there. `reach` makes hook, foot and cross longer or shorter, `fall` a hook steeper, 0 a level one. A sample of
-    another digit, and a 4 of one stroke, comes back as it is.
+    The first four get a stroke more, and `reach` makes hook, foot and cross longer or shorter. An open 4 loses what its last
+    stroke has in the upper two fifths, if that is a stroke of its own which begins there. Any other sample comes back as it is.
     """
     points = np.concatenate(sample)
     low, high = points.min(axis=0), points.max(axis=0)
@@ -226,7 +224,7 @@ def restyle(sample: list[np.ndarray], label: str, style: str, reach: float = 1.0
         extra = stem + np.array([[-0.22, 0.02], [0.22, -0.02]]) * reach * size
     elif (label, style) == ("1", "hooked"):
         top = points[points[:, 1].argmin()]
-        extra = np.array([top + np.array([-0.28, 0.24 * fall]) * reach * size, top])
+        extra = np.array([top + np.array([-0.28, 0.24]) * reach * size, top])
     elif (label, style) == ("1", "footed"):
         foot = points[points[:, 1].argmax()]
         extra = foot + np.array([[-0.25, 0.0], [0.25, 0.0]]) * reach * size
@@ -239,21 +237,18 @@ def restyle(sample: list[np.ndarray], label: str, style: str, reach: float = 1.0
 
 
 def shake(sample: list[np.ndarray], random: np.random.Generator, tremor: float) -> list[np.ndarray]:
-    """Return a sample turned, stretched and slanted a little, some part of it larger and the rest smaller, its strokes trembling
-    by up to `tremor` of its size."""
+    """Return a sample turned, stretched and slanted a little, its strokes trembling by up to `tremor` of its size."""
     points = np.concatenate(sample)
-    low, size = points.min(axis=0), max(float(np.ptp(points, axis=0).max()), 1e-6)
+    size = max(float(np.ptp(points, axis=0).max()), 1e-6)
     turn, slant = random.normal(0, 0.08), random.normal(0, 0.1)
     matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ [[1, slant], [0, 1]]
     matrix = matrix @ np.diag(np.exp(random.normal(0, 0.12, 2)))
     amount = tremor * size * random.random()
-    swell = random.normal(0, 0.1, 2) * size / np.pi  # flattens the ring of a 9 or widens it, in the middle of each axis most
     shaken = []
     for stroke in sample:
         noise = random.normal(0, 1, stroke.shape)
         noise = cv2.blur(noise, (1, 5)) if len(noise) > 1 else noise  # a hand trembles slower than a pen is sampled
-        swollen = stroke + swell * np.sin(np.pi * (stroke - low) / size)
-        shaken.append(((swollen + amount * noise) @ matrix.T).astype(np.float32))
+        shaken.append(((stroke + amount * noise) @ matrix.T).astype(np.float32))
     return shaken
 
 
@@ -275,22 +270,20 @@ def scribble(random: np.random.Generator) -> list[np.ndarray]:
 def render(strokes: Strokes, times: int, seed: int) -> Pictures:
     """Return drawings of every sample after the road of `preprocess.see`, each with a pen, a size and a hand of its own.
 
-    A digit is drawn `times` times, from the second time on shaken and, now and then, restyled. What is no digit is drawn a third
-    as often, at least once, with the label NO_DIGIT; what may be one (LOOK_ALIKES) is left out.
+    A digit is drawn `times` times, from the second time on shaken and, now and then, restyled. What is no digit is drawn once,
+    with the label NO_DIGIT; what may be one (LOOK_ALIKES) is left out.
     """
     random = np.random.default_rng(seed)
     seen, labels = [], []
     for sample, label in zip(strokes.samples, strokes.labels, strict=True):
         if label in LOOK_ALIKES:
             continue
-        for time in range(times if label.isdigit() else max(1, times // 3)):
+        for time in range(times if label.isdigit() else 1):
             hand = sample
             if time:
                 for style, often in HANDS.get(label, {}).items():
                     if random.random() < often:
-                        fall = random.uniform(0, 1.3)
-                        reach = random.uniform(0.6, 1.6) * min(1, 0.5 + fall)  # a 1 with a long and level hook would be a 7
-                        hand = restyle(hand, label, style, reach, fall)
+                        hand = restyle(hand, label, style, random.uniform(0.6, 1.6))
                 hand = shake(hand, random, 0.02)
             size = random.uniform(0.3, 0.9)
             picture = see(draw(hand, width=size * PAD * random.uniform(0.03, 0.16), size=size))
@@ -303,26 +296,5 @@ def render(strokes: Strokes, times: int, seed: int) -> Pictures:
 def render_scribbles(count: int, seed: int) -> Pictures:
     """Return `count` scribbles after the road of `preprocess.see`, with the label NO_DIGIT."""
     random = np.random.default_rng(seed)
-    return _render_no_digits([scribble(random) for _ in range(count)], "scribble", seed)
-
-
-def render_pairs(strokes: Strokes, count: int, seed: int) -> Pictures:
-    """Return `count` pairs of digits that touch or overlap, after the road of `preprocess.see`, with the label NO_DIGIT.
-
-    A 1 on the left or the right of another digit can be a part of it and is left out.
-    """
-    random = np.random.default_rng(seed)
-    digits = [sample for sample, label in zip(strokes.samples, strokes.labels, strict=True) if label.isdigit() and label != "1"]
-    pairs = []
-    for _ in range(count):
-        one, other = (digits[row] for row in random.integers(0, len(digits), 2))
-        one, other = ([stroke / max(np.ptp(np.concatenate(sample), axis=0).max(), 1e-6) for stroke in sample]
-                      for sample in (one, other))
-        first, second = np.concatenate(one), np.concatenate(other)
-        away = first[:, 0].max() - second[:, 0].min() - random.uniform(0, 0.15), first[:, 1].min() - second[:, 1].min()
-        pairs.append([*one, *((stroke + away).astype(np.float32) for stroke in other)])
-    return _render_no_digits(pairs, "pair", seed)
-
-
-def _render_no_digits(samples: list[list[np.ndarray]], name: str, seed: int) -> Pictures:
-    return render(Strokes(samples, np.array([name] * len(samples)), np.array([""] * len(samples))), 1, seed)
+    scribbles = Strokes([scribble(random) for _ in range(count)], np.array(["scribble"] * count), np.array([""] * count))
+    return render(scribbles, 1, seed)

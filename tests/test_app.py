@@ -14,7 +14,7 @@ import urllib.request
 
 import numpy as np
 import pytest
-from conftest import ROOT, free_port, heed_ctrl_c, make_sketch, need, run_main, run_program
+from conftest import ROOT, free_port, heed_ctrl_c, make_field, make_sketch, need, run_main, run_program
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
@@ -331,6 +331,16 @@ def test_a_data_url_over_the_limit_is_refused_before_it_is_decoded():
     import app
     big = {"path": None, "url": "DATA:image/png;base64," + "A" * (app.MAX_FILE * 4 // 3 + 8)}
     assert str(app.decode(big)) == "This file is larger than 20 MB. Make the picture smaller and send it again."
+
+
+def test_the_last_stage_of_an_explanation_is_what_the_network_saw_in_the_end(recognizer):
+    from app import explain
+    from preprocess import see
+    field = make_field("4", "0", gap=-1)  # its neighbours are cut off in a second look
+    reading = recognizer.read(field)
+    facts, stages, _ = explain(field)
+    assert np.array_equal(stages[-1][0], reading.seen) and not np.array_equal(see(field), reading.seen)
+    assert facts["digit"] == reading.digit == "4"
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,6 @@ from data import (
     load_strokes,
     name_of,
     render,
-    render_pairs,
     restyle,
     scribble,
     split_mnist,
@@ -111,19 +110,6 @@ def test_an_open_4_loses_the_top_of_its_last_stroke():
     assert np.array_equal(first, sample[0]) and last[:, 1].min() > 0.4 * 14 and last[:, 1].max() == 14
     alone = [np.concatenate(sample)]
     assert restyle(alone, "4", "open") is alone
-
-
-def test_a_hook_may_be_level():
-    sample = [np.array([[0, 0], [0, 10]], np.float32)]
-    assert np.ptp(restyle(sample, "1", "hooked", fall=0)[-1][:, 1]) == 0 < np.ptp(restyle(sample, "1", "hooked")[-1][:, 1])
-
-
-def test_two_digits_that_touch_are_no_digit_and_wider_than_one(tmp_path):
-    strokes = load_strokes(write_strokes(tmp_path / "strokes.npz", writers=1))
-    pairs = render_pairs(strokes, 20, seed=0)
-    assert pairs.labels.tolist() == [NO_DIGIT] * 20
-    wide = [np.ptp(np.flatnonzero(seen.any(axis=0))) for seen in pairs.seen.numpy()]
-    assert np.mean(wide) > 18 and torch.equal(pairs.seen, render_pairs(strokes, 20, seed=0).seen)
 
 
 def test_what_is_no_digit_is_labelled_so_and_look_alikes_are_left_out(tmp_path):
