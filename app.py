@@ -17,9 +17,9 @@ from typing import Any
 
 # read when gradio is imported: nothing is sent anywhere; what is set to nothing counts as not set; a port must be a number
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-for setting in ("GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT"):
-    if not os.environ.get(setting):
-        os.environ.pop(setting, None)
+if not os.environ.get("GRADIO_SERVER_PORT"):
+    os.environ.pop("GRADIO_SERVER_PORT", None)
+HOST = os.environ.pop("GRADIO_SERVER_NAME", "") or "127.0.0.1"  # launch is told: Gradio would look there for a port, never by IPv6
 if not os.environ.get("GRADIO_SERVER_PORT", "7860").isdecimal():
     print("GRADIO_SERVER_PORT is no port. Give it a number from 1 to 65535, or take it out of the environment.", file=sys.stderr)
     sys.exit(2)
@@ -334,7 +334,7 @@ def check_address(host: str, port: int) -> None:
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Return the flags of a command line; Gradio's own environment variables give the defaults."""
     parser = argparse.ArgumentParser(description="Serve the page and the API.", allow_abbrev=False)
-    parser.add_argument("--host", type=lambda text: text.strip("[]"), default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
+    parser.add_argument("--host", type=lambda text: text.strip("[]"), default=HOST,
                         help="address to listen on; 0.0.0.0 opens it to the network (default: %(default)s)")
     parser.add_argument("--port", type=port, default=os.environ.get("GRADIO_SERVER_PORT", "7860"),
                         help="port to listen on (default: %(default)s)")
