@@ -123,17 +123,12 @@ def to_label(reading: Reading) -> dict:
     return {"label": reading.digit, "confidences": [{"label": digit, "confidence": share} for share, digit in confidences]}
 
 
-def bars(image, in_front: bool) -> tuple:
-    """Return what predict returns for an input, and its picture; nothing new where another tab has come in front of it meanwhile.
-
-    Where predict refuses there are no bars, since the panel says why.
-    """
-    if not in_front:
-        return gr.skip(), gr.skip()
+def bars(image) -> dict[str, float] | None:
+    """Return what predict returns; None where it refuses, since the panel says why."""
     try:
-        return predict(image), image
+        return predict(image)
     except gr.Error:
-        return None, image
+        return None
 
 
 def tell(image) -> str:
@@ -141,10 +136,10 @@ def tell(image) -> str:
     return page.panel(read(image))
 
 
-def look_inside(image, opened: bool) -> tuple:
-    """Return what explain returns; nothing where that refuses, and while nobody looks."""
+def look_inside(image) -> tuple:
+    """Return what explain returns; nothing where it refuses."""
     try:
-        return explain(image if opened else None)
+        return explain(image)
     except gr.Error:
         return None, None, None
 
@@ -174,7 +169,7 @@ def decode(payload):
 
 def upload(path: str) -> Path:
     """Return the path of an upload; raise PictureError for a URL, and for a file that nobody uploaded."""
-    if is_url(path):
+    if path[:5].lower() in ("http:", "https"):
         raise PictureError(NO_URL)
     if Path(get_upload_folder()).resolve() not in Path(path).resolve().parents:
         raise PictureError("A path on the server is no picture of yours. Send the file.")
@@ -194,11 +189,6 @@ def from_data_url(url: str) -> bytes:
         raise PictureError("This data URL is not in base64. Send data:image/png;base64,...") from error
 
 
-def is_url(path: str) -> bool:
-    """Say whether a path is none, but the address of something that Gradio would fetch."""
-    return path[:5].lower() in ("http:", "https")
-
-
 # Gradio decodes without bounds, and its errors reach nobody. `decode` is put into the class, since Gradio makes a component anew
 # whenever one of its properties changes; a subclass would make it write an app.pyi beside this file.
 gr.Image.preprocess = lambda component, payload: decode(payload and payload.model_dump())
@@ -210,17 +200,11 @@ class Page(gr.Blocks):
     async def preprocess_data(self, block_fn, inputs, state, explicit_call=False):
         """Return the inputs of a function; raise gr.Error for JSON of the wrong shape."""
         try:
-            inputs = [checked(value) if isinstance(block, gr.Sketchpad) else unmarked(value)
-                      for block, value in zip(block_fn.inputs, inputs, strict=True)]
-            return await super().preprocess_data(block_fn, inputs, state, explicit_call)
+            return await super().preprocess_data(block_fn, unmarked(inputs), state, explicit_call)
         except gr.Error:
             raise
         except Exception as error:
             raise refusal(NO_PICTURE) from error
-
-    def get_config_file(self):
-        """Return the page's settings, without the heartbeat that Gradio gives to a State: programs in Node would never end."""
-        return {**super().get_config_file(), "connect_heartbeat": False}
 
 
 def unmarked(payload):
@@ -230,15 +214,6 @@ def unmarked(payload):
     if isinstance(payload, dict):
         return {key: unmarked(part) for key, part in payload.items() if key != "meta"}
     return payload
-
-
-def checked(sketch: dict | None) -> dict | None:
-    """Return the JSON of a sketch, whose files Gradio itself opens, uploads alone; raise gr.Error where it would fetch a URL."""
-    for file in (sketch or {}).values():
-        for layer in file if isinstance(file, list) else [file]:
-            if isinstance(layer, dict) and is_url(layer["path"]):
-                raise refusal(NO_URL)
-    return sketch
 
 
 # --- the page -----------------------------------------------------------------------------------------------------------
@@ -253,9 +228,9 @@ def build() -> gr.Blocks:
             with gr.Column(min_width=300):
                 with gr.Tabs():
                     with gr.Tab("Draw", id="draw") as draw_tab:
-                        pad = gr.Sketchpad(type="pil", image_mode="RGBA", canvas_size=(PAD, PAD), fixed_canvas=True, layers=False,
-                                           transforms=(), brush=gr.Brush(default_size=PEN, colors=["#000000"], color_mode="fixed"),
-                                           show_label=False, buttons=[], elem_id="pad")
+                        gr.Sketchpad(canvas_size=(PAD, PAD), fixed_canvas=True, layers=False, transforms=(), buttons=[],
+                                     brush=gr.Brush(default_size=PEN, colors=["#000000"], color_mode="fixed"),
+                                     show_label=False, elem_id="pad")
                         with gr.Row(elem_id="tools"):
                             undo, clear = gr.Button("Undo", elem_id="undo"), gr.Button("Clear", elem_id="clear")
                     with gr.Tab("Upload", id="upload") as upload_tab:
@@ -274,28 +249,24 @@ def build() -> gr.Blocks:
             gr.Markdown(page.LEGEND)
             ink = gr.Image(label="Which ink decided", show_label=False, format="png", height=290, buttons=[], interactive=False,
                            elem_id="evidence")
-        facts, flag = gr.JSON(visible=False), gr.Checkbox(visible=False)
-        latest = gr.State(time_to_live=KEPT)  # the picture that the bars belong to
+        facts = gr.JSON(visible=False)
         with gr.Accordion("About", open=False, elem_id="about"):
             gr.Markdown(page.about(recognizer().version))
 
-        undo.click(None, js=page.PRESS_UNDO, **private)
-        clear.click(None, js=page.PRESS_CLEAR, **private)
-        # The answer is that of the tab in front. Panel and explanation ask the server's own copy of the picture: every listener
-        # that took the pad would send it again, in pieces.
-        for source, tab, script in ((pad, draw_tab, page.DRAWING), (picture, upload_tab, page.UPLOAD)):
-            asked = gr.on([source.change, tab.select], bars, [source, flag], [label, latest], js=script, trigger_mode="always_last",
-                          **private)
-            asked.then(tell, latest, panel, **private)
-            asked.then(look_inside, [latest, flag], [facts, stages, ink], js=page.IF_OPEN, **private)
-        inside.expand(look_inside, [latest, flag], [facts, stages, ink], js=page.IF_OPEN, **private)
+        # Whatever happens on the page asks about what is in front then: the drawing, or the picture.
+        for event, script in ((undo.click, "undo"), (clear.click, "clear"), (draw_tab.select, "ask"), (upload_tab.select, "ask"),
+                              (picture.change, "ask"), (inside.expand, "ask")):
+            event(None, js=f"() => digitvision.{script}()", **private)
+        for function, outputs in ((bars, label), (tell, panel), (look_inside, [facts, stages, ink])):
+            gr.Button(visible="hidden", elem_id=f"ask_{function.__name__}").click(
+                function, picture, outputs, js="(picture) => digitvision.inFront(picture)", trigger_mode="always_last", **private)
 
         for function, outputs in ((predict, label), (explain, [facts, stages, ink])):
             gr.Button(visible=False).click(function, picture, outputs, api_name=function.__name__, **public,
                                            api_description=described(function))
         gr.api(predict_batch, api_name="predict_batch", api_description=described(predict_batch))
-        examples.dataset.click(None, js=page.SHOW_THE_ANSWER, api_visibility="private")
-        demo.load(None, js=page.ON_LOAD)
+        examples.dataset.click(None, js="() => digitvision.showTheAnswer()", api_visibility="private")
+        demo.load(None, js="() => digitvision.start()")
     with demo.route("Model card", "/card"):
         gr.Navbar(visible=False)
         gr.Markdown(page.card())
@@ -360,7 +331,7 @@ def main() -> int:
             server_name=f"[{flags.host}]" if ":" in flags.host else flags.host, server_port=flags.port,
             share=False, quiet=True, prevent_thread_lock=True, show_error=False, ssr_mode=False, max_file_size=MAX_FILE,
             enable_monitoring=False, run_history=False, footer_links=["api"], css=page.STYLE, theme=THEME,
-            allowed_paths=[str(page.FIGURES)], mcp_server=flags.mcp)
+            head=f"<script>{page.SCRIPT}</script>", allowed_paths=[str(page.FIGURES)], mcp_server=flags.mcp)
         print(f"DigitVision {served.version} at {address} - Ctrl-C stops it", flush=True)
         threading.Event().wait()
     except KeyboardInterrupt:

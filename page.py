@@ -18,51 +18,65 @@ STRIP = "How your picture became the 28x28 pixels that the network reads:"
 LEGEND = "Orange ink spoke for this digit, blue ink against it, grey ink hardly mattered."
 LIMITS = """**Limits** One digit at a time. Letters and signs are refused for the most part, not always. Where a mistake would cost
 something, let a person check."""
-PRIVACY = """**Privacy** What is drawn or uploaded, and the small pictures under "What the network saw", lie on this server for an
-hour and are then deleted. Nothing is sent to anybody else."""
+PRIVACY = """**Privacy** A drawing is read and forgotten. An uploaded picture, and the small pictures under "What the network saw",
+lie on this server for an hour and are then deleted. Nothing is sent to anybody else."""
 
-# Gradio's own small tools are out of sight: two buttons as large as a thumb press them. A Clear holds until the next stroke begins.
-PRESS_UNDO = """() => document.querySelector('#pad button[aria-label=Undo]')?.click()"""
-PRESS_CLEAR = """() => {
-  const pad = document.querySelector('#pad');
-  pad.dataset.cleared = 'yes';
-  pad.querySelector('button[aria-label="Clear canvas"]')?.click();
-}"""
+# What the page does beside Gradio, as `digitvision`. Gradio's Sketchpad spends half a second and three files on every stroke where
+# a listener takes its value. It draws with PixiJS, and PixiJS makes one small picture of its sheet.
+SCRIPT = """
+window.digitvision = (() => {
+  const find = (selector) => document.querySelector(selector);
+  let drawn = null;  // the sheet when something last happened to it
 
-# Gradio arms no tool on load and after the trash, so that the first stroke would do nothing; it gives no name to the canvas of its
-# pad and to its examples. A picture that is pasted, or dropped anywhere on the page, goes where Upload puts one.
-ON_LOAD = """() => {
-  let pressed = 0;  // once in a while only: the words stay for a moment, and every press is a change of the sketch
+  const sketch = () => {  // the sheet without the cursor, 280x280 pixels on every screen; null for one without ink
+    const app = window.__PIXI_APP__;  // for PixiJS's developer tools
+    const sheet = app.stage.children.find((part) => part.sortableChildren && part.eventMode === 'static');
+    const canvas = app.renderer.extract.canvas({ target: sheet, resolution: 1 });
+    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    requestAnimationFrame(() => app.ticker.stop());  // Gradio would draw it for half a second more, and wakes it at the next move
+    return data.some((value, at) => at % 4 < 3 && value < 128) ? { url: canvas.toDataURL() } : null;
+  };
+  const drawing = () => find('[data-tab-id=draw]').getAttribute('aria-selected') === 'true';
+  const inFront = (picture) => drawing() ? drawn : picture;
+  const ask = () => {
+    find('#ask_bars').click();
+    find('#ask_tell').click();
+    if (find('#inside button.open')) find('#ask_look_inside').click();
+  };
+  const askAgain = () => { drawn = sketch(); ask(); };
+
+  // Gradio's own small tools are out of sight: two buttons as large as a thumb press them.
+  const undo = () => { find('#pad button[aria-label=Undo]')?.click(); setTimeout(askAgain, 50); };
+  const clear = () => { find('#pad button[aria-label="Clear canvas"]')?.click(); drawn = null; ask(); };
+
+  // Gradio arms no tool on load and after the trash, so that the first stroke would do nothing; it gives no name to the canvas of
+  // its pad and to its examples.
+  let pressed = 0;  // once in a while only: the words stay for a moment
   const arm = () => {
-    const pad = document.querySelector('#pad'), brush = pad.querySelector('button[aria-label=Brush]');
-    if (brush && Date.now() - pressed > 500 && /select the draw tool/i.test(pad.innerText)) {
+    if (Date.now() - pressed > 500 && /select the draw tool/i.test(find('#pad').innerText)) {
       pressed = Date.now();
-      brush.click();
+      find('#pad button[aria-label=Brush]')?.click();
       setTimeout(arm, 600);  // where it did not help
     }
-    pad.querySelectorAll('canvas:not([aria-label])').forEach((canvas) => {
+  };
+  const tidy = () => {
+    arm();
+    document.querySelectorAll('#pad canvas:not([aria-label])').forEach((canvas) => {
       canvas.setAttribute('role', 'img');
       canvas.setAttribute('aria-label', 'Sketch pad: draw a digit; or choose an example, or a file under Upload');
     });
-  };
-  document.querySelector('#pad').addEventListener('pointerdown', (event) => delete event.currentTarget.dataset.cleared, true);
-  const name = () => {
-    arm();
     document.querySelectorAll('#examples button:not([aria-label]) img').forEach((image) => {
       const words = image.src.split('/').pop().split('.')[0].replaceAll('_', ' ');
       image.closest('button').setAttribute('aria-label', 'Example: ' + words);
     });
-    document.querySelector('#evidence button:not([aria-label])')?.setAttribute('aria-label', 'Which ink decided');
+    find('#evidence button:not([aria-label])')?.setAttribute('aria-label', 'Which ink decided');
   };
-  new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
-  name();
-  for (const end of ['error', 'load']) document.addEventListener(end, (event) => {  // no broken icon for a file that is no picture
-    if (event.target.closest?.('#upload')) event.target.classList.toggle('broken', end === 'error');
-  }, true);
+
+  // A picture that is pasted, or dropped anywhere on the page, goes where Upload puts one.
   const take = async (file) => {
-    document.querySelector('[data-tab-id=upload]').click();
+    find('[data-tab-id=upload]').click();
     for (let tries = 0; tries < 60; tries++) {
-      const input = document.querySelector('#upload input[type=file]');
+      const input = find('#upload input[type=file]');
       if (input) {
         const files = new DataTransfer();
         files.items.add(file);
@@ -70,35 +84,47 @@ ON_LOAD = """() => {
         input.dispatchEvent(new Event('change', { bubbles: true }));
         return;
       }
-      document.querySelector('#upload button[aria-label=Clear], #upload button[aria-label=Remove]')?.click();
+      find('#upload button[aria-label=Clear], #upload button[aria-label=Remove]')?.click();
       await new Promise((wake) => setTimeout(wake, 50));
     }
   };
   const picture = (data) => [...(data?.files ?? [])].find((file) => file.type.startsWith('image/'));
-  document.addEventListener('paste', (event) => {
-    const file = picture(event.clipboardData);
-    if (file) { event.preventDefault(); take(file); }
-  });
-  document.addEventListener('dragover', (event) => event.preventDefault());
-  document.addEventListener('drop', (event) => {
-    if (event.target.closest?.('#upload')) return;
-    event.preventDefault();
-    const file = picture(event.dataTransfer);
-    if (file) take(file);
-  });
-}"""
 
-# An example is read under Upload. On a phone the examples lie far below the answer.
-SHOW_THE_ANSWER = """() => {
-  document.querySelector('[data-tab-id=upload]').click();
-  document.querySelector('#panel').scrollIntoView({ behavior: 'smooth', block: 'nearest' });
-}"""
+  const start = () => {
+    let stroke = false;
+    find('#pad').addEventListener('pointerdown', () => { stroke = true; }, true);
+    for (const end of ['pointerup', 'pointercancel']) document.addEventListener(end, () => {
+      if (stroke) setTimeout(askAgain);  // when the pad has put the stroke on the sheet
+      stroke = false;
+    });
+    document.addEventListener('keydown', (event) => {
+      if ((event.ctrlKey || event.metaKey) && event.key === 'z' && drawing()) { event.preventDefault(); undo(); }
+    });
+    new MutationObserver(tidy).observe(document.body, { childList: true, subtree: true });
+    tidy();
+    for (const end of ['error', 'load']) document.addEventListener(end, (event) => {  // no broken icon for what is no picture
+      if (event.target.closest?.('#upload')) event.target.classList.toggle('broken', end === 'error');
+    }, true);
+    document.addEventListener('paste', (event) => {
+      const file = picture(event.clipboardData);
+      if (file) { event.preventDefault(); take(file); }
+    });
+    document.addEventListener('dragover', (event) => event.preventDefault());
+    document.addEventListener('drop', (event) => {
+      if (event.target.closest?.('#upload')) return;
+      event.preventDefault();
+      const file = picture(event.dataTransfer);
+      if (file) take(file);
+    });
+  };
 
-# What is asked about, and whether its tab is in front. After a Clear it is nothing: the answer to a late stroke must not come back.
-DRAWING = """(drawing) => [document.querySelector('#pad').dataset.cleared ? null : drawing,
-  document.querySelector('[data-tab-id=draw]').getAttribute('aria-selected') === 'true']"""
-UPLOAD = """(picture) => [picture, document.querySelector('[data-tab-id=upload]').getAttribute('aria-selected') === 'true']"""
-IF_OPEN = "(latest) => [latest, !!document.querySelector('#inside button.open')]"
+  const showTheAnswer = () => {  // an example is read under Upload; on a phone the examples lie far below the answer
+    find('[data-tab-id=upload]').click();
+    find('#panel').scrollIntoView({ behavior: 'smooth', block: 'nearest' });
+  };
+  return { start, ask, undo, clear, inFront, showTheAnswer };
+})();
+"""
 
 PANEL = '<div class="panel" role="status" aria-live="polite" aria-atomic="true">${value}</div>'
 

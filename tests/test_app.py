@@ -208,15 +208,10 @@ def test_a_file_of_the_server_and_a_url_are_refused_in_a_sentence(server, endpoi
             assert error.startswith(sentence), (value, error)
 
 
-def test_a_sketch_of_files_that_nobody_uploaded_is_refused_in_a_sentence(server):
-    """The pad's endpoint is hidden, not closed."""
-    for path, sentence in ((str(PICTURE), "This is no picture."), ("/etc/nothing", "This is no picture."),
-                           ("https://127.0.0.1:1/7.png", "A URL is not fetched here.")):
-        file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        for part in ({"background": file}, {"composite": file}, {"layers": [file]}):
-            sketch = {"background": None, "layers": [], "composite": None, **part}
-            status, answer = post(server, "run/bars", json.dumps({"data": [sketch, True]}).encode())
-            assert status == 500 and answer["error"].startswith(f"{sentence} Send the file,"), (sketch, answer)
+def test_no_endpoint_takes_the_value_of_the_pad(client):
+    """Gradio itself would open its files; the page sends the drawing as a picture like any other."""
+    pads = {component["id"] for component in client.config["components"] if component["type"] in ("sketchpad", "imageeditor")}
+    assert pads and not any(pads & set(dependency["inputs"]) for dependency in client.config["dependencies"])
 
 
 @pytest.mark.parametrize("endpoint", ["predict", "explain", "predict_batch", "bars"])
