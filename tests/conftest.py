@@ -151,8 +151,9 @@ def real_data() -> Path:
 def server():
     """Yield the address of `python app.py`, started once."""
     port = free_port()
+    environment = {name: value for name, value in os.environ.items() if name != "GRADIO_ANALYTICS_ENABLED"}
     process = subprocess.Popen([sys.executable, "app.py", "--port", str(port)], cwd=ROOT, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, text=True)
+                               stderr=subprocess.STDOUT, text=True, env=environment)
     address = f"http://127.0.0.1:{port}"
     for _ in range(120):
         try:

@@ -22,7 +22,7 @@ def train(data, out, *flags, run=run_program):
 
 
 def test_a_dry_run_goes_through_and_writes_nothing(small_mnist, tmp_path):
-    done = train(small_mnist, tmp_path / "out", "--dry-run")
+    done = train(small_mnist, tmp_path / "out", "--dry-run", run=run_main)
     assert done.returncode == 0 and "nothing was written" in done.stdout and not (tmp_path / "out").exists()
 
 
@@ -49,8 +49,8 @@ def test_new_weights_pass_their_self_test(trained):
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(trained, small_mnist, tmp_path):
-    train(small_mnist, tmp_path / "same")
-    train(small_mnist, tmp_path / "other", "--seed", "1")
+    train(small_mnist, tmp_path / "same", run=run_main)
+    train(small_mnist, tmp_path / "other", "--seed", "1", run=run_main)
     first, same, other = ((folder / "model.safetensors").read_bytes()
                           for folder in (trained[0], tmp_path / "same", tmp_path / "other"))
     assert same == first and other != first
@@ -64,7 +64,7 @@ def test_an_interrupted_run_resumes_to_the_same_weights(trained, small_mnist, tm
     run = Run(config, pictures, validation)
     run.train_epoch()
     run.save(tmp_path / CHECKPOINT)  # and here the power fails
-    done = train(small_mnist, tmp_path, "--resume")
+    done = train(small_mnist, tmp_path, "--resume", run=run_main)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "model.safetensors").read_bytes() == (trained[0] / "model.safetensors").read_bytes()
 
