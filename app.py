@@ -45,6 +45,8 @@ SWEEP = 600  # seconds from one deletion to the next
 WAITING = 100  # calls that may wait in the queue; more are told that the server is busy
 NO_PICTURE = "This is no picture. Send the file, or data:image/png;base64,..."
 NO_URL = "A URL is not fetched here. Send the file, or data:image/png;base64,..."
+# the camera at a phone's back; not as in a mirror, where a 6 is a 2
+CAMERA = gr.WebcamOptions(mirror=False, constraints={"video": {"facingMode": "environment"}})
 # the half-bold file of Gradio's own font has next to no letters in it
 THEME = gr.themes.Default(font=[gr.themes.LocalFont("Source Sans Pro", (400, 700)), "ui-sans-serif", "system-ui", "sans-serif"])
 
@@ -235,7 +237,7 @@ def build() -> gr.Blocks:
                             undo, clear = gr.Button("Undo", elem_id="undo"), gr.Button("Clear", elem_id="clear")
                     with gr.Tab("Upload", id="upload") as upload_tab:
                         picture = gr.Image(type="pil", image_mode=None, sources=["upload", "clipboard", "webcam"], buttons=[],
-                                           label="Picture of a digit", elem_id="upload")
+                                           label="Picture of a digit", elem_id="upload", webcam_options=CAMERA)
             with gr.Column(min_width=300):
                 panel = gr.HTML(page.panel(None), html_template=page.PANEL, js_on_load=None, apply_default_css=False,
                                 elem_id="panel")

@@ -441,6 +441,25 @@ def test_nothing_lies_over_anything_and_every_text_can_be_read(page, size):
     assert found == []
 
 
+def test_a_digit_held_into_the_camera_is_answered_and_not_mirrored(browser, server, tmp_path):
+    """The camera is a film of one picture; a mirrored 6 reads as a 2."""
+    frame = io.BytesIO()
+    Image.open(ROOT / "examples" / "6_photo_in_shadow.jpg").resize((640, 480)).save(frame, "JPEG")
+    (tmp_path / "film.mjpeg").write_bytes(3 * frame.getvalue())
+    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+              f"--use-file-for-fake-video-capture={tmp_path / 'film.mjpeg'}"]
+    second = browser.browser_type.launch(executable_path=need("chromium"), args=QUIET + camera)
+    page = second.new_context(permissions=["camera"]).new_page()
+    page.goto(server)
+    wait_for_brush(page)
+    page.get_by_role("tab", name="Upload").click()
+    page.get_by_role("button", name="Capture from camera").click()
+    page.get_by_text("Click to Access Webcam").click()
+    page.get_by_role("button", name="capture photo").click()
+    wait_for_answer(page, "6")
+    second.close()
+
+
 @pytest.mark.parametrize("size", SHOWN)
 def test_the_page_is_loaded_light_and_dark(browser, server, size):
     """And has its picture taken, if a folder is named for it: only a page that was loaded dark has a dark pad."""
