@@ -30,7 +30,8 @@ window.digitvision = (() => {
 
   const sketch = () => {  // the sheet without the cursor, 280x280 pixels on every screen; null for one without ink
     const app = window.__PIXI_APP__;  // for PixiJS's developer tools
-    const sheet = app.stage.children.find((part) => part.sortableChildren && part.eventMode === 'static');
+    const sheet = app?.stage.children.find((part) => part.sortableChildren && part.eventMode === 'static');
+    if (!sheet) return null;  // the pad is not there yet
     const canvas = app.renderer.extract.canvas({ target: sheet, resolution: 1 });
     const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
     requestAnimationFrame(() => app.ticker.stop());  // Gradio would draw it for half a second more, and wakes it at the next move
