@@ -177,7 +177,8 @@ button[role=tab].selected { color: #c2410c; }  /* Gradio's orange is too pale fo
 #answer .line { border: 0; }
 
 #examples .gallery { display: grid; grid-template-columns: repeat(12, 1fr); gap: 8px; }
-#examples .gallery-item, #examples .container { width: 100%; height: 64px; min-height: 0; max-height: none; overflow: hidden; }
+#examples .gallery-item, #examples .container { width: 100%; max-width: none; height: 64px; min-height: 0; max-height: none;
+  overflow: hidden; }
 #examples .container { display: flex; align-items: center; justify-content: center; }
 #examples img { width: auto; height: auto; max-width: 100%; max-height: 62px;
   background: repeating-conic-gradient(#ddd 0 25%, #bbb 0 50%) 0 / 14px 14px; }  /* seen where a picture is transparent */

@@ -153,3 +153,13 @@ def test_a_cut_file_is_refused_in_a_sentence(file):
 def test_missing_weights_are_refused_with_the_next_step(tmp_path):
     with pytest.raises(FileNotFoundError, match="make train"):
         find_weights(tmp_path / "nowhere")
+
+
+def test_a_picture_is_looked_at_a_second_time_half_a_pixel_away():
+    net, images = find_weights(), torch.nn.functional.pad(torch.rand(3, 1, 20, 20), (4, 4, 4, 4))
+    away = torch.tensor([[1, 0, -1 / 28], [0, 1, -1 / 28]]).expand(3, 2, 3)  # the side of the picture is 2
+    moved = torch.nn.functional.grid_sample(images, torch.nn.functional.affine_grid(away, images.shape, align_corners=False),
+                                            align_corners=False)
+    looks = [net.head(net.features(look)) for look in (images, moved)]
+    assert torch.allclose(net(images), sum(looks) / 2, atol=1e-3) and not torch.allclose(looks[0], looks[1], atol=0.1)
+    assert net.train()(images).shape == (3, 10)
