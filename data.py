@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import os
+import socket
 from dataclasses import dataclass
 from http.client import HTTPException
 from itertools import pairwise
@@ -24,6 +25,7 @@ NO_DIGIT = -1  # the label of what is no digit: letters, signs, scribbles
 LOOK_ALIKES = frozenset("OoIliZzSsqgbB/|")  # letters and signs that are digits in shape; neither learned from nor measured
 HANDS = {"0": {"slashed": 0.1}, "1": {"hooked": 0.4, "footed": 0.2}, "7": {"crossed": 0.25}}  # how often a redrawn digit gets one
 PAD = 280  # pixels; the side of the page's sketch pad, on which strokes are drawn
+SILENCE = 30  # seconds that a mirror of MNIST may say nothing
 FARTHEST = 1e9  # from the origin that a point of a stroke may lie, in any unit: a square of it is still a float32
 WIDER = 0.15  # of a box's side, on each side of it: what lies around a digit in a field
 DIGITS = frozenset("0123456789")
@@ -59,6 +61,8 @@ def load_mnist(data_dir: str | Path, train: bool) -> Pictures:
 
     Raises ValueError with a sentence where they can neither be read nor fetched.
     """
+    patience = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(SILENCE)  # torchvision would wait for ever
     try:
         os.makedirs(data_dir, exist_ok=True)
         mnist = MNIST(str(data_dir), train=train, download=True)
@@ -79,6 +83,8 @@ def load_mnist(data_dir: str | Path, train: bool) -> Pictures:
             raise ValueError(_damaged(data_dir, train)) from error
         raise ValueError(f"MNIST is not in {data_dir} and could not be fetched: no mirror answers. Connect to the network, or "
                          "name a folder that has MNIST/raw with --data-dir.") from error
+    finally:
+        socket.setdefaulttimeout(patience)
     pictures = Pictures(mnist.data, mnist.targets)
     if pictures.seen.shape != (len(pictures), 28, 28) or len(pictures) < 2 or not 0 <= int(mnist.targets.min()) <= int(
             mnist.targets.max()) <= 9:

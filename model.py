@@ -1,7 +1,7 @@
 """The network and its weights: one class, one file.
 
 Everything that belongs to the weights travels in `model.safetensors`: the tensors, and in its header, as JSON, the
-constructor's arguments, the temperature, how the weights were made, a hash of the tensors and a self-test.
+constructor's arguments, the temperature, how the weights were made, hashes of both and a self-test.
 """
 
 import copy

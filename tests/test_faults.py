@@ -30,9 +30,10 @@ from safetensors.torch import load, save
 from test_data import write_strokes
 from test_train import train
 
+import data
 import page
 import train as training
-from data import datasets, load_mnist
+from data import load_mnist
 from evaluate import METRICS_FILE
 from files import HEADER, facts_hash, pack, remove_parts, unpack, write_whole
 from model import WEIGHTS, DigitNet, load_weights, save_weights, to_net
@@ -257,6 +258,7 @@ WEIGHTS_TABLE = [
     ("self-test a number", told(self_test=7), NO_TEST),
     ("self-test of the wrong length", self_test(seen="AAAA"), NO_TEST),
     ("self-test that is not base64", self_test(seen="!" * 1048), NO_TEST),
+    ("self-test with dirt in its base64", self_test(seen="!" + unpack(WHOLE, "")[1]["self_test"]["seen"]), NO_TEST),
     ("self-test without probabilities", self_test(probabilities=[]), NO_TEST),
     ("self-test with one probability", self_test(probabilities=0.1), NO_TEST),
     ("self-test with texts", self_test(probabilities=["much"] * 10), NO_TEST),
@@ -557,6 +559,7 @@ def test_pickled_files_of_an_older_layout_are_left_alone(place):
     (b"HTTP/1.0 200 OK\r\n\r\nLog in first", "arrived damaged: what the mirrors send has another checksum"),
     (b"HTTP/1.0 404 Not Found\r\n\r\n", "no mirror answers"),
     (b"", "connection broke"),
+    (None, "connection broke"),  # and never a word
     (b"HTTP/1.0 200 OK\r\nContent-Length: 99999\r\n\r\nshort", "arrived damaged"),
 ])
 def test_what_a_mirror_may_send_is_refused_in_a_sentence(place, monkeypatch, answer, words):
@@ -568,9 +571,12 @@ def test_what_a_mirror_may_send_is_refused_in_a_sentence(place, monkeypatch, ans
                     caller, _ = mirror.accept()
                     with caller:
                         caller.recv(5000)
-                        caller.sendall(answer)
+                        if answer is None:
+                            caller.recv(5000)  # until the caller has had enough
+                        caller.sendall(answer or b"")
         threading.Thread(target=serve, daemon=True).start()
-        monkeypatch.setattr(datasets.MNIST, "mirrors", [f"http://127.0.0.1:{mirror.getsockname()[1]}/"])
+        monkeypatch.setattr(data, "SILENCE", 1)
+        monkeypatch.setattr(data.datasets.MNIST, "mirrors", [f"http://127.0.0.1:{mirror.getsockname()[1]}/"])
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         done = train(place / "data", place / "out", run=run_main)
     assert done.returncode == 2 and one_sentence(done.stderr.splitlines()[-1], words), done.stderr  # after the download's bar

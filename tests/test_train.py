@@ -40,7 +40,7 @@ def test_a_run_writes_weights_that_load_and_a_row_for_every_epoch(trained):
     assert len(rows) == 2 + 3 and rows[0].split(" | ")[1] == "train loss"
     assert sorted(path.name for path in out.iterdir()) == ["config.json", "model.safetensors"]
     facts = load_weights(out / "model.safetensors").facts
-    assert facts["recipe"]["epochs"] == 3 and len(facts["history"]) == 3 and facts["temperature"] > 0
+    assert facts["recipe"]["epochs"] == 3 and len(facts["history"]) == 3 and facts["temperature"] > 0 and facts["header_hash"]
 
 
 def test_new_weights_pass_their_self_test(trained):
