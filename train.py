@@ -414,13 +414,20 @@ def check_settings(config: TrainConfig) -> None:
                              f"to {high}.")
 
 
+class Parser(argparse.ArgumentParser):
+    """argparse's, which would print all the flags, a page of them, above what is wrong with one."""
+
+    def error(self, message: str):
+        self.exit(2, f"{self.prog}: {message}. See --help.\n")
+
+
 def parse(arguments: list[str] | None = None) -> tuple[TrainConfig, argparse.Namespace]:
     """Return the configuration and the other flags of a command line; the recipe gives the defaults."""
-    first = argparse.ArgumentParser(add_help=False)
+    first = Parser(add_help=False)
     first.add_argument("--recipe", choices=RECIPES, default="full")
     recipe = RECIPES[first.parse_known_args(arguments)[0].recipe]
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], parents=[first], allow_abbrev=False,
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = Parser(description=__doc__.splitlines()[0], parents=[first], allow_abbrev=False,
+                    formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--resume", action="store_true", help="go on with the interrupted run in --out")
     parser.add_argument("--dry-run", action="store_true", help="a few batches end to end; writes nothing")
     parser.add_argument("--search", type=int, metavar="N", default=0, help="try N random settings on the validation split")

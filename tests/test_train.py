@@ -156,9 +156,13 @@ def test_what_the_user_can_mend_is_one_sentence_and_exit_code_2(small_mnist, tmp
     assert not (tmp_path / "model.safetensors").exists()
 
 
-def test_an_unknown_flag_value_exits_with_2():
-    done = run_main("train.py", "--recipe", "huge")
-    assert done.returncode == 2 and "invalid choice: 'huge'" in done.stderr
+@pytest.mark.parametrize("flags, words", [
+    (["--recipe", "huge"], "invalid choice: 'huge'"), (["--epochs", "many"], "--epochs: invalid int value: 'many'"),
+    (["--epoch", "3"], "unrecognized arguments: --epoch 3"), (["--lr"], "--lr: expected one argument"),
+])
+def test_flags_that_make_no_sense_are_one_line_and_exit_code_2(flags, words):
+    done = run_main("train.py", *flags)
+    assert done.returncode == 2 and words in done.stderr and done.stderr.endswith("See --help.\n") and done.stderr.count("\n") == 1
 
 
 def test_without_data_and_network_one_sentence_says_so(tmp_path):
