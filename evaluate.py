@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from huggingface_hub import ModelCard
 from PIL import Image
 
 from card import CARD, card_mistakes, card_tables, write_card
@@ -282,6 +283,8 @@ def evaluate(name: str | None, data_dir: str, strokes: str | None = None, tables
     folder = Path(WEIGHTS if name is None else name)
     if not (folder / WEIGHTS_FILE).is_file():
         raise ValueError(f"{folder} is no folder with {WEIGHTS_FILE}. Results are written beside the weights: name a folder.")
+    if folder.resolve() == WEIGHTS:
+        check_card()
     before = read_metrics(folder) if (folder / METRICS_FILE).exists() else {}
     unseen = load_unseen(strokes) if strokes else None
     more = {"pictures": measure_pictures(recognizer, tables)} if tables else {}
@@ -326,6 +329,14 @@ def read_metrics(folder: Path) -> dict:
     return metrics
 
 
+def check_card() -> None:
+    """Raise ValueError with a sentence where the card cannot be read."""
+    try:
+        ModelCard.load(CARD)
+    except Exception as error:  # the parsers of its front matter each raise their own
+        raise ValueError(f"{CARD.name} is missing or damaged. Restore it.") from error
+
+
 def figure_hashes(folder: Path) -> dict:
     """Return {file name: SHA-256} of the figures beside some weights."""
     return {path.name: _sha256(path) for path in sorted((folder / "figures").glob("*.png"))}
@@ -343,10 +354,8 @@ def check(name: str | None, data_dir: str | None) -> list[str]:
     wrong += [f"The figure {file} is missing, foreign or was changed." for file in sorted(changed)]
     wrong += _check_examples(metrics["examples"], read_examples(recognizer))
     if folder.resolve() == WEIGHTS:
-        try:
-            wrong += card_mistakes(metrics)
-        except Exception:  # the parsers of its front matter each raise their own
-            wrong.append(f"{CARD.name} is missing or damaged.")
+        check_card()
+        wrong += card_mistakes(metrics)
     if data_dir:
         again = measure_test(recognizer, data_dir)[0]
         for key in ("accuracy", "accuracy_through_the_road", "calibration_error"):

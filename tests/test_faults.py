@@ -12,10 +12,10 @@ import json
 import os
 import pickle
 import random
-import resource
 import shutil
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import zipfile
@@ -40,6 +40,7 @@ from model import WEIGHTS, DigitNet, load_weights, save_weights, to_net
 from preprocess import see, to_tensor
 from recognize import Recognizer
 
+resource = pytest.importorskip("resource", reason="no limits of a process, and no rights to take away, on Windows")
 NAN, INF = float("nan"), float("inf")
 
 
@@ -700,11 +701,9 @@ def interrupted(small_mnist, tmp_path_factory) -> bytes:
 
 
 def test_half_files_of_dead_programs_are_removed_and_those_of_living_ones_stay(tmp_path):
-    child = os.fork()
-    if child == 0:
-        os._exit(0)
-    os.waitpid(child, 0)
-    names = [f".model.safetensors.{process}.part" for process in (child, 10**30, os.getpid(), os.getppid())]
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    names = [f".model.safetensors.{process}.part" for process in (dead.pid, 10**30, os.getpid(), os.getppid())]
     for name in [*names, "notes.part", ".other.part"]:
         (tmp_path / name).touch()
     remove_parts(tmp_path)
