@@ -5,7 +5,9 @@ import gzip
 import hashlib
 import json
 import os
+import socket
 from dataclasses import dataclass
+from http.client import HTTPException
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,7 +25,10 @@ NO_DIGIT = -1  # the label of what is no digit: letters, signs, scribbles
 LOOK_ALIKES = frozenset("OoIliZzSsqgbB/|")  # letters and signs that are digits in shape; neither learned from nor measured
 HANDS = {"0": {"slashed": 0.1}, "1": {"hooked": 0.4, "footed": 0.2}, "7": {"crossed": 0.25}}  # how often a redrawn digit gets one
 PAD = 280  # pixels; the side of the page's sketch pad, on which strokes are drawn
+SILENCE = 30  # seconds that a mirror of MNIST may say nothing
+FARTHEST = 1e9  # from the origin that a point of a stroke may lie, in any unit: a square of it is still a float32
 WIDER = 0.15  # of a box's side, on each side of it: what lies around a digit in a field
+DIGITS = frozenset("0123456789")
 MNIST_FILES = {True: "train", False: "t10k"}
 
 
@@ -44,26 +49,44 @@ class Pictures:
         return Pictures(torch.cat([self.seen, other.seen]), torch.cat([self.labels, other.labels]))
 
 
+class MNIST(datasets.MNIST):
+    """torchvision's, but for files of an older layout beside the right ones: they are pickled."""
+
+    def _check_legacy_exist(self) -> bool:
+        return False
+
+
 def load_mnist(data_dir: str | Path, train: bool) -> Pictures:
     """Return MNIST's 60,000 training pictures, or its 10,000 test pictures, downloaded and checked where they are not there.
 
     Raises ValueError with a sentence where they can neither be read nor fetched.
     """
+    patience = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(SILENCE)  # torchvision would wait for ever
     try:
         os.makedirs(data_dir, exist_ok=True)
-        mnist = datasets.MNIST(str(data_dir), train=train, download=True)
-    except (gzip.BadGzipFile, EOFError, ValueError, AssertionError) as error:
-        raise ValueError(_damaged(data_dir, train)) from error
+        mnist = MNIST(str(data_dir), train=train, download=True)
+    except (ConnectionError, TimeoutError, HTTPException) as error:
+        raise ValueError(f"The connection broke while MNIST was fetched into {data_dir}. Run the same command again.") from error
     except OSError as error:
+        if isinstance(error, gzip.BadGzipFile):
+            raise ValueError(_damaged(data_dir, train)) from error
         raise ValueError(f"The folder {data_dir} cannot be used for MNIST ({error.strerror or error}). Name another one with "
                          "--data-dir.") from error
+    except (EOFError, ValueError, AssertionError, KeyError, TypeError) as error:
+        raise ValueError(_damaged(data_dir, train)) from error
     except RuntimeError as error:
+        if "corrupted" in str(error):
+            raise ValueError(f"MNIST arrived damaged: what the mirrors send has another checksum. Run again, or put its files into "
+                             f"{Path(data_dir) / 'MNIST' / 'raw'} yourself.") from error
         if "download" not in str(error):
             raise ValueError(_damaged(data_dir, train)) from error
         raise ValueError(f"MNIST is not in {data_dir} and could not be fetched: no mirror answers. Connect to the network, or "
                          "name a folder that has MNIST/raw with --data-dir.") from error
+    finally:
+        socket.setdefaulttimeout(patience)
     pictures = Pictures(mnist.data, mnist.targets)
-    if pictures.seen.shape != (len(pictures), 28, 28) or not len(pictures) or not 0 <= int(mnist.targets.min()) <= int(
+    if pictures.seen.shape != (len(pictures), 28, 28) or len(pictures) < 2 or not 0 <= int(mnist.targets.min()) <= int(
             mnist.targets.max()) <= 9:
         raise ValueError(_damaged(data_dir, train))
     return pictures
@@ -90,7 +113,7 @@ def load_folder(folder: str | Path) -> Pictures:
         folders = datasets.ImageFolder(str(folder), allow_empty=True)
     except OSError as error:
         raise ValueError(f"{folder} has no sub-folders of pictures. Make one per digit, named 0 to 9.") from error
-    strange = [name for name in folders.classes if name not in set("0123456789")]
+    strange = [name for name in folders.classes if name not in DIGITS]
     if strange:
         raise ValueError(f"{folder} has a sub-folder {strange[0]!r} that is no digit. Name the sub-folders 0 to 9.")
     if not folders.samples:
@@ -164,9 +187,12 @@ def load_strokes(paths: str | Path) -> Strokes:
                 points, stroke_start, sample_start = (file[key] for key in ("points", "stroke_start", "sample_start"))
                 label, writer = file["label"].astype(str), file["writer"].astype(str)
             starts = (stroke_start, len(points)), (sample_start, len(stroke_start) - 1)
-            if (points.shape[1:] != (2,) or not np.isfinite(points).all() or not len(label) == len(writer) == len(sample_start) - 1
-                    or any((np.diff(start) < 1).any() or start[0] < 0 or start[-1] > end for start, end in starts)):
-                raise ValueError("shapes that do not fit each other")
+            if (points.dtype.kind not in "fiu" or points.shape[1:] != (2,) or not np.abs(points).max() < FARTHEST
+                    or not label.shape == writer.shape == (len(sample_start) - 1,)
+                    or any(start.dtype.kind not in "iu" or start.ndim != 1 or (np.diff(start.astype(np.int64)) < 1).any()
+                           or start[0] < 0 or start[-1] > end for start, end in starts)
+                    or any(each.isdigit() and each not in DIGITS for each in label)):
+                raise ValueError("parts that do not fit each other")
         except Exception as error:  # numpy, zipfile and the missing keys each raise their own
             raise ValueError(f"{path} is no stroke file. Name an .npz with points, stroke_start, sample_start, label and "
                              "writer.") from error
@@ -271,7 +297,7 @@ def render(strokes: Strokes, times: int, seed: int) -> Pictures:
     """Return drawings of every sample after the road of `preprocess.see`, each with a pen, a size and a hand of its own.
 
     A digit is drawn `times` times, from the second time on shaken and, now and then, restyled. What is no digit is drawn once,
-    with the label NO_DIGIT; what may be one (LOOK_ALIKES) is left out.
+    with the label NO_DIGIT; what may be one (LOOK_ALIKES) is left out. Raises ValueError with a sentence where nothing is left.
     """
     random = np.random.default_rng(seed)
     seen, labels = [], []
@@ -290,6 +316,8 @@ def render(strokes: Strokes, times: int, seed: int) -> Pictures:
             if picture is not None:
                 seen.append(picture)
                 labels.append(int(label) if label.isdigit() else NO_DIGIT)
+    if not seen:
+        raise ValueError("The stroke files give no drawing to learn from, or none to measure on. Name files of more writers.")
     return Pictures(torch.from_numpy(np.stack(seen)), torch.tensor(labels))
 
 

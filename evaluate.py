@@ -21,16 +21,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from huggingface_hub import ModelCard
 from PIL import Image
 
 from card import CARD, card_mistakes, card_tables, write_card
 from conditions import BROKEN, CONDITIONS, LEARNED, NEVER_LEARNED, STYLES, draw_style
 from data import LOOK_ALIKES, Pictures, Strokes, load_labelled, load_mnist, load_strokes, name_of, scribble, split_writers
 from figures import draw_figures, draw_hands
+from files import refuse, write_whole
 from measures import auroc, calibration_error, confusion_of, logits_of, per_class, share, wilson
 from model import HERE, WEIGHTS, WEIGHTS_FILE
 from preprocess import see
-from recognize import Reading, Recognizer, find_pictures
+from recognize import DIGITS, Reading, Recognizer, find_pictures
 
 EXAMPLES = HERE / "examples"
 METRICS_FILE = "metrics.json"
@@ -42,6 +44,16 @@ EXAMPLE_TOLERANCE = 0.02  # of a probability, likewise
 
 
 # --- measures -----------------------------------------------------------------------------------------------------------
+
+def open_weights(name: str | None) -> Recognizer:
+    """Return the recogniser of some weights; raise ValueError with a sentence where they do not say how they were made."""
+    recognizer = Recognizer.from_pretrained(name)
+    missing = sorted({"seed", "recipe", "pictures", "history", "validation_accuracy"} - recognizer.net.facts.keys())
+    if missing:
+        raise ValueError(f"These weights do not say how they were made: their header has no {missing[0]}. Name a folder that "
+                         f"train.py wrote.")
+    return recognizer
+
 
 def through_the_road(recognizer: Recognizer, pictures: Pictures) -> float:
     """Return the accuracy on pictures that take the whole road of an upload, `preprocess.see` first; no ink is wrong."""
@@ -87,6 +99,22 @@ def batches(items, size: int = 64):
 def plainly_resized(picture: np.ndarray) -> np.ndarray:
     """Return (28, 28) uint8 as most demos see a picture: grey by Pillow, resized as it is, inverted."""
     return 255 - np.asarray(Image.fromarray(picture).convert("L").resize((28, 28)))
+
+
+def load_unseen(paths: str) -> Strokes:
+    """Return the strokes of stroke files whose writers nothing was learned from.
+
+    Raises ValueError with a sentence where that is not enough to measure: all ten digits, letters, signs, and two writers with
+    ten digits each.
+    """
+    unseen = split_writers(load_strokes(paths))[1]
+    labels = [label for label in unseen.labels if label not in LOOK_ALIKES]
+    others = {label.isalpha() for label in labels if not label.isdigit()}
+    _, digits = np.unique(unseen.writers[np.char.isdigit(unseen.labels)], return_counts=True)
+    if not set(DIGITS) <= set(labels) or len(others) < 2 or (digits >= 10).sum() < 2:
+        raise ValueError("The stroke files hold too little of unseen writers to measure on. Name files with digits, letters and "
+                         "signs of more writers.")
+    return unseen
 
 
 def measure_hands(recognizer: Recognizer, strokes: Strokes) -> tuple[dict, list]:
@@ -168,7 +196,7 @@ def measure_seeds(recognizer: Recognizer, folders: str, data_dir: str) -> dict:
 
     Raises ValueError with a sentence where the recipes differ in more than the seed, or where a seed comes twice.
     """
-    nets = [recognizer.net, *(Recognizer.from_pretrained(folder).net for folder in folders.split(","))]
+    nets = [recognizer.net, *(open_weights(folder).net for folder in folders.split(","))]
     recipes = [{**net.facts["recipe"], "seed": None} for net in nets]
     seeds = [net.facts["seed"] for net in nets]
     if any(recipe != recipes[0] for recipe in recipes) or len(set(seeds)) < len(seeds):
@@ -251,11 +279,14 @@ def evaluate(name: str | None, data_dir: str, strokes: str | None = None, tables
     Without stroke files, tables of pictures or weights of other seeds, what was measured on them before is kept if it was
     measured on the same weights.
     """
-    recognizer = Recognizer.from_pretrained(name)
+    recognizer = open_weights(name)
     folder = Path(WEIGHTS if name is None else name)
     if not (folder / WEIGHTS_FILE).is_file():
         raise ValueError(f"{folder} is no folder with {WEIGHTS_FILE}. Results are written beside the weights: name a folder.")
-    unseen = split_writers(load_strokes(strokes))[1] if strokes else None
+    if folder.resolve() == WEIGHTS:
+        check_card()
+    before = read_metrics(folder) if (folder / METRICS_FILE).exists() else {}
+    unseen = load_unseen(strokes) if strokes else None
     more = {"pictures": measure_pictures(recognizer, tables)} if tables else {}
     more |= {"seeds": measure_seeds(recognizer, seeds, data_dir)} if seeds else {}
     test, pictures, probabilities = measure_test(recognizer, data_dir)
@@ -263,7 +294,6 @@ def evaluate(name: str | None, data_dir: str, strokes: str | None = None, tables
                "limits": recognizer.net.facts.get("limits"), "corruptions": measure_corruptions(recognizer, pictures[:CORRUPTED]),
                "speed": measure_speed(recognizer), "examples": read_examples(recognizer),
                "versions": {"torch": torch.__version__, "numpy": np.__version__}}
-    before = json.loads((folder / METRICS_FILE).read_text()) if (folder / METRICS_FILE).exists() else {}
     if before and before["weights"]["hash"] == metrics["weights"]["hash"]:
         metrics |= {part: before[part] for part in ("hands", "refusal", "pictures", "seeds") if part in before}
     else:
@@ -276,12 +306,35 @@ def evaluate(name: str | None, data_dir: str, strokes: str | None = None, tables
         draw_hands(folder / "figures" / HANDS_FIGURE, mistakes)
     draw_figures(folder / "figures", recognizer.net.facts["history"], metrics, pictures, probabilities)
     metrics["figures"] = figure_hashes(folder)
-    (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=1) + "\n")
+    write_whole(folder / METRICS_FILE, (json.dumps(metrics, indent=1) + "\n").encode())
     if folder.resolve() == WEIGHTS:
         write_card(metrics)
     print(card_tables(metrics))
     card = f" and {CARD.name}" if folder.resolve() == WEIGHTS else ""
     print(f"wrote {folder / METRICS_FILE}, {len(metrics['figures'])} figures{card}")
+
+
+def read_metrics(folder: Path) -> dict:
+    """Return the metrics.json beside some weights; raise ValueError with a sentence where it is missing or damaged."""
+    try:
+        metrics = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
+        card_tables(metrics)
+        if not isinstance(metrics["weights"]["hash"], str) or not isinstance(metrics["figures"], dict):
+            raise TypeError("of another kind")
+        metrics["examples"] = {file: {"digit": read["digit"], "confidence": float(read["confidence"])}
+                               for file, read in metrics["examples"].items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{folder / METRICS_FILE} is missing or damaged. Restore it, or delete what is there. Run 'make evaluate' "
+                         f"then.") from error
+    return metrics
+
+
+def check_card() -> None:
+    """Raise ValueError with a sentence where the card cannot be read."""
+    try:
+        ModelCard.load(CARD)
+    except Exception as error:  # the parsers of its front matter each raise their own
+        raise ValueError(f"{CARD.name} is missing or damaged. Restore it.") from error
 
 
 def figure_hashes(folder: Path) -> dict:
@@ -292,12 +345,8 @@ def figure_hashes(folder: Path) -> dict:
 def check(name: str | None, data_dir: str | None) -> list[str]:
     """Return what does not belong together, one sentence each; [] where all is well."""
     folder = Path(WEIGHTS if name is None else name)
-    recognizer = Recognizer.from_pretrained(name)
-    try:
-        metrics = json.loads((folder / METRICS_FILE).read_text())
-        card_tables(metrics)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder / METRICS_FILE} is missing or damaged. Run 'make evaluate'.") from error
+    recognizer = open_weights(name)
+    metrics = read_metrics(folder)
     wrong = []
     if metrics["weights"] != describe_weights(recognizer, folder / WEIGHTS_FILE):
         wrong.append("metrics.json was measured with other weights.")
@@ -305,6 +354,7 @@ def check(name: str | None, data_dir: str | None) -> list[str]:
     wrong += [f"The figure {file} is missing, foreign or was changed." for file in sorted(changed)]
     wrong += _check_examples(metrics["examples"], read_examples(recognizer))
     if folder.resolve() == WEIGHTS:
+        check_card()
         wrong += card_mistakes(metrics)
     if data_dir:
         again = measure_test(recognizer, data_dir)[0]
@@ -349,8 +399,7 @@ def main() -> int:
         print("\nStopped.", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
+        return refuse(error)
     for sentence in wrong:
         print(sentence, file=sys.stderr)
     print("Run 'make evaluate' and look at what changed." if wrong else

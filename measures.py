@@ -22,7 +22,7 @@ def logits_of(net: DigitNet, seen: torch.Tensor, batch: int = 512) -> torch.Tens
 
 
 def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    """Return the temperature, 0.05 to 20, that makes the labels likeliest (Guo et al. 2017)."""
+    """Return the temperature, 0.05 to 20, that makes the labels likeliest (Guo et al. 2017). Raises ValueError for NaN logits."""
     scale = torch.zeros((), requires_grad=True)  # the logarithm of the temperature
     optimiser = torch.optim.LBFGS([scale], lr=0.1, max_iter=100)
 
@@ -33,7 +33,10 @@ def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
         return value
 
     optimiser.step(loss)
-    return float(scale.detach().exp().clamp(0.05, 20))
+    temperature = float(scale.detach().exp().clamp(0.05, 20))
+    if np.isnan(temperature):
+        raise ValueError("The network gives no numbers to measure. Train it anew with a lower --lr.")
+    return temperature
 
 
 def calibrate(net: DigitNet, validation: Pictures) -> None:

@@ -1,14 +1,14 @@
 """The network and its weights: one class, one file.
 
 Everything that belongs to the weights travels in `model.safetensors`: the tensors, and in its header, as JSON, the
-constructor's arguments, the temperature, how the weights were made, a hash of the tensors and a self-test.
+constructor's arguments, the temperature, how the weights were made, hashes of both and a self-test.
 """
 
 import copy
 import hashlib
-import json
 import os
 import re
+import stat
 from pathlib import Path
 
 import torch
@@ -29,19 +29,18 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from files import FOREIGN, REMEDY, pack, unpack, write_whole
+
 HERE = Path(__file__).parent
 WEIGHTS = HERE / "weights"  # the folder of the weights that come with the code
 WEIGHTS_FILE = "model.safetensors"
-HEADER = "digitvision"  # the key of our JSON in the header of the safetensors file
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")  # ORG/NAME or ORG/NAME@REVISION
 PATIENCE = 5  # seconds that the hub may be silent before it counts as out of reach
-LARGEST = 100_000_000  # bytes of a download; a weights file of ours has some two million
+LARGEST = 100_000_000  # bytes of a weights file that is opened or fetched; one of ours has some two million
 COMMIT = re.compile("[0-9a-f]{40}")  # the name of a state of a repository that never changes
 
 
@@ -135,49 +134,57 @@ def _layer(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> list[
 
 
 def save_weights(net: DigitNet, path: str | Path) -> None:
-    """Write tensors and header into one file, by one rename: a reader sees the old file or the new one, whole."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
-    facts = {**net.facts, "channels": net.channels, "temperature": net.temperature, "hash": tensors_hash(tensors)}
-    # one key alone: safetensors writes several in any order, and the same weights would not be the same bytes
-    save_file(tensors, path, metadata={HEADER: json.dumps(facts, sort_keys=True)})
-    Path(path).chmod(0o644)  # safetensors leaves it to its owner alone: a container's user could not read it
+    """Write tensors, as float32, and header into one file by `write_whole`. Raises OSError with a sentence."""
+    tensors = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in net.state_dict().items()}
+    write_whole(path, pack(tensors, {**net.facts, "channels": net.channels, "temperature": net.temperature}))
 
 
 def load_weights(path: str | Path) -> DigitNet:
     """Return the network of a weights file, in eval mode, after every check that needs no picture.
 
-    Raises FileNotFoundError or ValueError with a sentence for a file that is missing, damaged, or not one of ours.
-    float16 and float64 tensors are converted to float32.
+    Raises OSError or ValueError with a sentence for a file that is missing, damaged, or not one of ours.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"No weights at {path}. Run 'make train', or name another folder with --weights.")
-    remedy = "Take a fresh copy, or run 'make train'."
     try:
-        with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {}).get(HEADER, "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except Exception as error:  # safetensors and json each raise their own; all mean the same here
-        raise ValueError(f"{path} is damaged or is no safetensors file. {remedy}") from error
-    if not isinstance(facts, dict) or "channels" not in facts:
-        raise ValueError(f"{path} holds the weights of some other network. Name a file that train.py wrote.")
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a folder, or a pipe that would never end
+            raise FileNotFoundError
+        # not mapped into memory: whoever cut the file meanwhile would end this program
+        content = path.read_bytes() if status.st_size <= LARGEST else None
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(f"No weights at {path}. Run 'make train', or name another folder with --weights.") from error
+    except OSError as error:
+        raise PermissionError(f"{path} cannot be read ({error.strerror}). Mend that, or name another folder with "
+                              f"--weights.") from error
+    if content is None:
+        raise ValueError(f"{path} has {status.st_size / 1e6:,.0f} MB and is some other network's. Name a file that train.py wrote.")
+    return to_net(content, str(path))
+
+
+def to_net(content: bytes, name: str) -> DigitNet:
+    """Return the network of the bytes of a weights file, in eval mode; `name` is what the sentence of a ValueError calls it."""
+    tensors, facts = unpack(content, name)
+    if "channels" not in facts:
+        raise ValueError(FOREIGN.format(name))
     try:
-        net = DigitNet(channels=facts["channels"])
-        expected = net.state_dict()
-        wrong = sorted(expected.keys() ^ tensors.keys())
-        wrong += [name for name in expected.keys() & tensors.keys() if expected[name].shape != tensors[name].shape]
-        temperature = float(facts["temperature"])
-    except (TypeError, ValueError, KeyError, RuntimeError) as error:
-        raise ValueError(f"The header of {path} is damaged. {remedy}") from error
+        channels, temperature = facts["channels"], facts["temperature"]
+        if not all(type(width) is int and width > 0 for width in channels) or not (
+                type(temperature) in (int, float) and 0 < temperature < 100):
+            raise ValueError("numbers that cannot be")
+        with torch.device("meta"):  # shapes alone: no width, however large, takes memory before the file is known to fill it
+            expected = DigitNet(channels=channels).state_dict()
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"The header of {name} is damaged. {REMEDY}") from error
+    wrong = sorted(expected.keys() ^ tensors.keys())
+    wrong += [each for each in expected if each in tensors and expected[each].shape != tensors[each].shape]
     if wrong:
-        raise ValueError(f"{path} does not fit the network: {', '.join(wrong[:3])} is missing, foreign or has another "
+        raise ValueError(f"{name} does not fit the network: {', '.join(wrong[:3])} is missing, foreign or has another "
                          f"shape. Name a file that train.py wrote.")
-    if not all(tensor.isfinite().all() for tensor in tensors.values()) or not 0 < temperature < 100:
-        raise ValueError(f"{path} holds numbers that are not finite. {remedy}")
-    if facts.get("hash") != tensors_hash(tensors) and all(t.dtype == expected[n].dtype for n, t in tensors.items()):
-        raise ValueError(f"The tensors in {path} are not those that were saved. {remedy}")
+    if any(expected[each].dtype != tensor.dtype or not tensor.isfinite().all() for each, tensor in tensors.items()):
+        raise ValueError(f"{name} holds numbers that are not finite, or whole ones where there must be others. {REMEDY}")
+    net = DigitNet(channels=channels)
     net.load_state_dict(tensors)
-    net.facts, net.temperature = facts, temperature
+    net.facts, net.temperature = facts, float(temperature)
     return net.eval()
 
 
@@ -188,9 +195,9 @@ def find_weights(name: str | Path | None = None) -> DigitNet:
     Raises FileNotFoundError, ValueError, PermissionError or ConnectionError with a sentence.
     """
     path = Path(WEIGHTS if name is None else name)
-    if path.is_dir():
+    if os.path.isdir(path):  # Path.is_dir raises for what this user may not see
         return load_weights(path / WEIGHTS_FILE)
-    if path.suffix == ".safetensors" or path.exists() or not HUB_NAME.fullmatch(str(name)):
+    if path.suffix == ".safetensors" or os.path.exists(path) or not HUB_NAME.fullmatch(str(name)):
         return load_weights(path)
     repository, _, revision = str(name).partition("@")
     return DigitNet.from_pretrained(repository, revision=revision or None)
@@ -233,10 +240,11 @@ def fetch_weights(repository: str, revision: str | None = None, *, token=None, c
         if force_download or not path.is_file():
             _download(hf_hub_url(repository, WEIGHTS_FILE, revision=found.commit_hash), found, token, name, path)
         reference.write_text(found.commit_hash)
+    except ConnectionError:
+        raise
     except OSError as error:
-        if error.strerror is None:  # a sentence of ours
-            raise
-        raise PermissionError(f"{name} cannot be kept in {folder}: {error.strerror}. Name another place with HF_HOME.") from error
+        reason = error.strerror or error.__cause__.strerror
+        raise PermissionError(f"{name} cannot be kept in {folder}: {reason}. Name another place with HF_HOME.") from error
     return path
 
 
@@ -253,15 +261,8 @@ def _download(url: str, found, token, name: str, path: Path) -> None:
     etag = found.etag or ""  # of a large file the SHA-256, in hexadecimal
     if len(content) != (found.size or len(content)) or len(etag) == 64 and hashlib.sha256(content).hexdigest() != etag:
         raise ConnectionError(f"The weights of {name} arrived damaged. Try again.")
-    part = path.with_suffix(f".{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        load_weights(part)
-        part.replace(path)
-    except ValueError as error:
-        raise ValueError(str(error).replace(str(part), f"{name}/{WEIGHTS_FILE}")) from error
-    finally:
-        part.unlink(missing_ok=True)
+    to_net(content, f"{name}/{WEIGHTS_FILE}")  # raises for what does not load
+    write_whole(path, content)
 
 
 def hub_failure(error: Exception, repository: str, revision: str | None = None) -> Exception:
@@ -290,13 +291,3 @@ def hub_failure(error: Exception, repository: str, revision: str | None = None) 
     if status:
         return ConnectionError(f"The hub failed at {repository} (status {status}). Try again later.")
     return ConnectionError(f"The hub is out of reach, and {repository} with it. Check the network, and HF_ENDPOINT where set.")
-
-
-def tensors_hash(tensors: dict[str, torch.Tensor]) -> str:
-    """Return the SHA-256, in hexadecimal, of the names, dtypes, shapes and bytes of some tensors."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

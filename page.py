@@ -2,6 +2,7 @@
 
 import json
 import os
+from datetime import date
 from html import escape
 from pathlib import Path
 
@@ -228,13 +229,15 @@ def how_sure(reading: Reading) -> str:
 
 def about(version: str) -> str:
     """Return the Markdown of the About box for weights of a version; figures only where they were measured with these weights."""
-    metrics = json.loads(METRICS.read_text()) if METRICS.is_file() else {}
     lines = [f"**Weights** `{version}`"]
-    if metrics.get("weights", {}).get("hash", "").startswith(version):
+    try:
+        metrics = json.loads(METRICS.read_text(encoding="utf-8"))
+        if not metrics["weights"]["hash"].startswith(version):
+            raise ValueError("measured with other weights")
         test = metrics["test"]
         lines[0] += (f": {100 * test['accuracy']:.2f} % of MNIST's {test['n']:,} test pictures are read right, "
-                     f"{100 * test['accuracy_through_the_road']:.2f} % as uploads ({metrics['date']}).")
-    else:
+                     f"{100 * test['accuracy_through_the_road']:.2f} % as uploads ({date.fromisoformat(metrics['date'])}).")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):  # missing or damaged: no figures, but a page
         lines[0] += ": no accuracy was measured for these."
     return "\n\n".join([*lines, LIMITS, PRIVACY, "More in the [model card](card)."])
 

@@ -97,17 +97,23 @@ class Recognizer:
         """Take a network in eval mode; `from_pretrained` is the usual way to one.
 
         `max_error` is the share of wrong answers among the sure ones that the user accepts, one of those measured when the
-        weights were made (0.05, 0.01, 0.001). Raises ValueError for another.
+        weights were made (0.05, 0.01, 0.001). Raises ValueError with a sentence for another, and for weights without limits.
         """
-        limits = net.facts.get("limits", {"errors": [], "not_a_digit": 0.0})
-        known = {row["max_error"]: row["threshold"] for row in limits["errors"]}
-        if known and max_error not in known:
+        try:
+            limits = net.facts["limits"]
+            known = {float(row["max_error"]): float(row["threshold"]) for row in limits["errors"]}
+            strange = float(limits["not_a_digit"])
+            if not known or not all(0 <= number <= 1 for number in (*known, *known.values(), strange)):
+                raise ValueError("no shares")
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ValueError("The weights carry no usable limits. Name a file that train.py wrote.") from error
+        if max_error not in known:
             raise ValueError(f"No threshold was measured for an error of {max_error}. Give one of "
                              f"{', '.join(map(str, known))}.")
         self.net = net
         self.quick = net.folded()  # gives the answers
-        self.sure = known.get(max_error, 0.0)  # the least confidence of a sure answer
-        self.strange = limits["not_a_digit"]  # below it, the two largest probabilities together are those of no digit
+        self.sure = known[max_error]  # the least confidence of a sure answer
+        self.strange = strange  # below it, the two largest probabilities together are those of no digit
 
     @classmethod
     def from_pretrained(cls, name: str | Path | None = None, max_error: float = MAX_ERROR) -> "Recognizer":
@@ -129,10 +135,11 @@ class Recognizer:
         """Read the self-test picture in the header of the weights; raise ValueError where its answer is another one."""
         try:
             test = self.net.facts["self_test"]
-            seen = np.frombuffer(base64.b64decode(test["seen"]), np.uint8).reshape(1, 28, 28)
-            expected = np.array(test["probabilities"], float)
-            passed = np.abs(self._probabilities(seen)[0] - expected).max() < SELF_TEST_TOLERANCE
-        except (KeyError, TypeError, ValueError) as error:
+            seen = np.frombuffer(base64.b64decode(test["seen"], validate=True), np.uint8).reshape(1, 28, 28)
+            expected = np.array(test["probabilities"], float).reshape(10)
+            with np.errstate(all="ignore"):  # damaged numbers overflow
+                passed = np.abs(self._probabilities(seen)[0] - expected).max() < SELF_TEST_TOLERANCE  # not where one is NaN
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError("The weights carry no usable self-test. Name a file that train.py wrote.") from error
         if not passed:
             raise ValueError("The weights fail their self-test: they do not give the answer they were saved with. Take a "

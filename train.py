@@ -9,10 +9,12 @@ Every setting is a field of `TrainConfig`; its flag appears by itself.
 import argparse
 import base64
 import csv
+import io
 import json
 import os
 import platform
 import sys
+import tempfile
 import time
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -20,8 +22,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
@@ -36,9 +36,11 @@ from data import (
     split_mnist,
     split_writers,
 )
+from files import pack, refuse, remove_parts, unpack, write_whole
 from measures import calibrate, logits_of
 from model import WEIGHTS, WEIGHTS_FILE, DigitNet, save_weights
 from preprocess import normalise, to_tensor
+from recognize import Recognizer
 
 CHECKPOINT = "checkpoint.safetensors"  # in the output folder, while a run is under way
 HISTORY = ("epoch", "train_loss", "validation_loss", "validation_accuracy", "seconds")
@@ -229,19 +231,18 @@ class Run:
         for number, state in self.optimiser.state_dict()["state"].items():
             tensors[f"momentum.{number}"] = state["momentum_buffer"]
         header = {"config": asdict(self.config), "epoch": self.epoch, "step": self.step, "history": self.history}
-        save_file({name: value.contiguous() for name, value in tensors.items()}, path, metadata={"run": json.dumps(header)})
+        write_whole(path, pack(tensors, header))
 
     def resume(self, path: Path) -> None:
         """Go on from a saved state. Raises ValueError with a sentence where there is none or where its settings differ."""
         if not path.exists():
             raise ValueError(f"There is no interrupted run in {path.parent}. Start one without --resume.")
+        useless = f"{path} is damaged, or another version's. Delete it and start again without --resume."
         try:
-            with safe_open(path, framework="pt", device=str(self.device)) as file:
-                header = json.loads(file.metadata()["run"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} is damaged. Delete it and start again without --resume.") from error
-        ours, theirs = asdict(self.config), header["config"]
+            tensors, header = unpack(path.read_bytes(), str(path))
+            ours, theirs = asdict(self.config), header["config"]
+        except (OSError, KeyError, ValueError) as error:
+            raise ValueError(useless) from error
         changed = sorted(name for name in ours if ours[name] != theirs.get(name) and name not in ("out", "data_dir"))
         if changed:
             raise ValueError(f"The interrupted run had another --{changed[0].replace('_', '-')} "
@@ -250,8 +251,11 @@ class Run:
         def part(prefix: str) -> dict:
             return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
-        self.net.load_state_dict(part("net."))
-        self.average.load_state_dict(part("average."))
+        try:
+            self.net.load_state_dict(part("net."))
+            self.average.load_state_dict(part("average."))
+        except RuntimeError as error:
+            raise ValueError(useless) from error
         state = self.optimiser.state_dict()
         state["state"] = {int(number): {"momentum_buffer": value} for number, value in part("momentum.").items()}
         self.optimiser.load_state_dict(state)
@@ -307,10 +311,26 @@ def print_row(row: dict) -> None:
           f"{100 * row['validation_accuracy']:.2f} % | {row['seconds']:.1f} |", flush=True)
 
 
+def prepare(out: Path) -> None:
+    """Make the folder that a run writes to, without what a killed run left half-written in it.
+
+    Raises OSError with a sentence, before hours are spent, where nothing can be written there.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()
+        for file in (WEIGHTS_FILE, CHECKPOINT):
+            if (out / file).is_dir():
+                raise IsADirectoryError(None, f"{file} is a folder there")
+    except OSError as error:
+        raise OSError(f"The folder {out} cannot be written to ({error.strerror}). Name another one with --out.") from error
+    remove_parts(out)
+
+
 def train_and_save(config: TrainConfig, resume: bool = False) -> DigitNet:
     """Train by a configuration, write its folder (model.safetensors, config.json), return the network."""
     out = Path(config.out)
-    out.mkdir(parents=True, exist_ok=True)
+    prepare(out)
     started = time.perf_counter()
     pictures, validation, sources = load_pictures(config)
     run = Run(config, pictures, validation)
@@ -320,12 +340,14 @@ def train_and_save(config: TrainConfig, resume: bool = False) -> DigitNet:
     print(f"seed {config.seed}, {parameters:,} parameters, on {run.device.type} with {torch.get_num_threads()} threads; "
           + ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in sources.items()))
     while run.epoch < config.epochs:
-        print_row(run.train_epoch())
-        run.save(out / CHECKPOINT)
+        row = run.train_epoch()
+        run.save(out / CHECKPOINT)  # first: the row may have nowhere to go
+        print_row(row)
     net = run.finished(sources)
+    Recognizer(net).check()  # what could not be opened replaces nothing
     save_weights(net, out / WEIGHTS_FILE)
-    (out / "config.json").write_text(json.dumps({"channels": net.channels}, indent=2) + "\n")
-    (out / CHECKPOINT).unlink()
+    write_whole(out / "config.json", (json.dumps({"channels": net.channels}, indent=2) + "\n").encode())
+    (out / CHECKPOINT).unlink(missing_ok=True)
     print(f"wrote {out / WEIGHTS_FILE}: {100 * net.facts['validation_accuracy']:.2f} % on {len(run.validation):,} validation "
           f"digits, temperature {net.temperature:.3f}, in {time.perf_counter() - started:.0f} s")
     return net
@@ -345,6 +367,8 @@ def search(config: TrainConfig, trials: int) -> None:
 
     It goes into runs/search unless --out says otherwise.
     """
+    out = Path("runs/search" if config.out == str(WEIGHTS) else config.out)
+    prepare(out)
     random = np.random.default_rng(config.seed)
     pictures, validation, _ = load_pictures(config)
     rows = []
@@ -360,12 +384,11 @@ def search(config: TrainConfig, trials: int) -> None:
                      "weight_decay": tried.weight_decay, "seconds": sum(row["seconds"] for row in run.history)})
         print(f"trial {trial}/{trials}: {100 * last['validation_accuracy']:.2f} %", flush=True)
     rows.sort(key=lambda row: (-row["validation_accuracy"], row["validation_loss"]))
-    out = Path("runs/search" if config.out == str(WEIGHTS) else config.out)
-    out.mkdir(parents=True, exist_ok=True)
-    with open(out / "search.csv", "w", newline="") as file:
-        table = csv.DictWriter(file, rows[0].keys())
-        table.writeheader()
-        table.writerows(rows)
+    file = io.StringIO()
+    table = csv.DictWriter(file, rows[0].keys())
+    table.writeheader()
+    table.writerows(rows)
+    write_whole(out / "search.csv", file.getvalue().encode())
     print("| rank | " + " | ".join(name.replace("_", " ") for name in rows[0]) + " |")
     print("|" + " --- |" * (len(rows[0]) + 1))
     for rank, row in enumerate(rows, 1):
@@ -391,13 +414,20 @@ def check_settings(config: TrainConfig) -> None:
                              f"to {high}.")
 
 
+class Parser(argparse.ArgumentParser):
+    """argparse's, which would print all the flags, a page of them, above what is wrong with one."""
+
+    def error(self, message: str):
+        self.exit(2, f"{self.prog}: {message}. See --help.\n")
+
+
 def parse(arguments: list[str] | None = None) -> tuple[TrainConfig, argparse.Namespace]:
     """Return the configuration and the other flags of a command line; the recipe gives the defaults."""
-    first = argparse.ArgumentParser(add_help=False)
+    first = Parser(add_help=False)
     first.add_argument("--recipe", choices=RECIPES, default="full")
     recipe = RECIPES[first.parse_known_args(arguments)[0].recipe]
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], parents=[first], allow_abbrev=False,
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = Parser(description=__doc__.splitlines()[0], parents=[first], allow_abbrev=False,
+                    formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--resume", action="store_true", help="go on with the interrupted run in --out")
     parser.add_argument("--dry-run", action="store_true", help="a few batches end to end; writes nothing")
     parser.add_argument("--search", type=int, metavar="N", default=0, help="try N random settings on the validation split")
@@ -422,13 +452,14 @@ def main() -> int:
             search(config, flags.search)
         else:
             train_and_save(config, flags.resume)
+        sys.stdout.flush()
     except KeyboardInterrupt:
-        print(f"\nStopped. The weights in {config.out} are as they were; --resume goes on after the last whole epoch.",
-              file=sys.stderr)
+        kept = (Path(config.out) / CHECKPOINT).exists()
+        print(f"\nStopped. The weights in {config.out} are whole; "
+              + ("--resume goes on after the last whole epoch." if kept else "no epoch was done yet."), file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
+        return refuse(error)
     return 0
 
 

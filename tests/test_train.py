@@ -40,7 +40,7 @@ def test_a_run_writes_weights_that_load_and_a_row_for_every_epoch(trained):
     assert len(rows) == 2 + 3 and rows[0].split(" | ")[1] == "train loss"
     assert sorted(path.name for path in out.iterdir()) == ["config.json", "model.safetensors"]
     facts = load_weights(out / "model.safetensors").facts
-    assert facts["recipe"]["epochs"] == 3 and len(facts["history"]) == 3 and facts["temperature"] > 0
+    assert facts["recipe"]["epochs"] == 3 and len(facts["history"]) == 3 and facts["temperature"] > 0 and facts["header_hash"]
 
 
 def test_new_weights_pass_their_self_test(trained):
@@ -156,9 +156,13 @@ def test_what_the_user_can_mend_is_one_sentence_and_exit_code_2(small_mnist, tmp
     assert not (tmp_path / "model.safetensors").exists()
 
 
-def test_an_unknown_flag_value_exits_with_2():
-    done = run_main("train.py", "--recipe", "huge")
-    assert done.returncode == 2 and "invalid choice: 'huge'" in done.stderr
+@pytest.mark.parametrize("flags, words", [
+    (["--recipe", "huge"], "invalid choice: 'huge'"), (["--epochs", "many"], "--epochs: invalid int value: 'many'"),
+    (["--epoch", "3"], "unrecognized arguments: --epoch 3"), (["--lr"], "--lr: expected one argument"),
+])
+def test_flags_that_make_no_sense_are_one_line_and_exit_code_2(flags, words):
+    done = run_main("train.py", *flags)
+    assert done.returncode == 2 and words in done.stderr and done.stderr.endswith("See --help.\n") and done.stderr.count("\n") == 1
 
 
 def test_without_data_and_network_one_sentence_says_so(tmp_path):
