@@ -43,7 +43,7 @@ def unpack(content: bytes, name: str) -> tuple[dict[str, torch.Tensor], dict]:
         raise ValueError(f"{name} is damaged or is no safetensors file. {REMEDY}") from error
     if not isinstance(facts, dict):
         raise ValueError(FOREIGN.format(name))
-    if facts.get("header_hash", header_hash) != header_hash:  # the first weights had none
+    if facts.get("header_hash") != header_hash:
         raise ValueError(f"The header of {name} is damaged. {REMEDY}")
     kinds = {tensor.dtype for tensor in tensors.values()}
     strange = sorted(str(kind).removeprefix("torch.") for kind in kinds - {*KINDS})
