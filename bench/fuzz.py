@@ -1,6 +1,6 @@
 """Damaged, hostile and odd pictures, each read in a process of its own: every one must end in an answer or a sentence.
 
-    python bench/fuzz.py                2,000 files and 300 objects, about 4 minutes (Linux: it reads the peak of memory there)
+    python bench/fuzz.py                   2,000 files and 300 objects, about 2 minutes (Linux: the peak of memory is read there)
     python bench/fuzz.py --only file 17     one of them again, and what became of it
 """
 
