@@ -48,7 +48,7 @@ class BoundedFile:
 def _load_tags(directory, file, load=TiffImagePlugin.ImageFileDirectory_v2.load) -> None:
     """Load a directory of TIFF or EXIF tags, as Pillow does, without those that are larger than any that a picture needs.
 
-    Pillow keeps a copy for every tag, and makes an object of every number: 64 kB can ask for 350 MB, as 5,000 tags in one place.
+    Pillow keeps a copy for every tag, and makes an object of every number: 64 kB can ask for 350 MB, as 5,400 tags in one place.
     """
     load(directory, file if isinstance(file, BoundedFile) else BoundedFile(file, 2 ** 21))
     left, most = TAGS

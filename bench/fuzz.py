@@ -146,7 +146,7 @@ def hostile() -> dict[str, bytes]:
     jpeg, progressive = pictures()["JPEG RGB"], large("JPEG RGB progressive")
     gif, bmp, row = pictures()["GIF L"], pictures()["BMP runs"], np.pad(np.asarray(drawing(*SIDE)), ((0, 0), (1, 0))).tobytes()
     scan = progressive[progressive.rindex(b"\xff\xc4"):-2]
-    many = tiff(dict.fromkeys(range(1000, 6000), (1, 60000, 8)), bytes(60_000), ">")
+    many = tiff(dict.fromkeys(range(1000, 6400), (1, 60000, 8)), bytes(60_000), ">")
     page = {256: (3, 1, 8), 257: (3, 1, 8), 258: (3, 1, 8), 259: (3, 1, 1), 262: (3, 1, 1), 273: (4, 1, 500), 277: (3, 1, 1),
             278: (3, 1, 8), 279: (4, 1, 64)}
     segments = b"".join(b"\xff\xe1" + struct.pack(">H", 2 + len(part)) + part for part in (
