@@ -36,7 +36,7 @@ SECONDS, MEGABYTES = 5, 300  # that one picture may take; of one processor, so t
 PATIENCE = 60  # seconds after which the process is ended
 CEILING = 6 * 2 ** 30  # bytes of address space of the process: what asks for more gets a MemoryError
 SENTENCE = re.compile(r"[A-Z0-9][^\n]{10,300}\.")
-LEAK = re.compile(r"Error|Exception|Traceback|object at 0x|<class|\.py\b|/tmp/|site-packages")  # what a user must never read
+LEAK = re.compile(r"Error|Exception|Traceback|object at 0x|<class|\.py\b|(?<!\w)/\w+/")  # what a user must never read
 MODES = {  # what each format is written in; None where Pillow has no mode for it and `written` does it by hand
     "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"), "JPEG": ("L", "RGB", "CMYK"), "WEBP": ("RGB", "RGBA"),
     "GIF": ("L", "P", "RGB"), "BMP": ("1", "L", "P", "RGB", "RGBA"),
