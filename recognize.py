@@ -161,17 +161,13 @@ class Recognizer:
         for image in images:
             try:
                 stages = dict(walk(image))
+                looks.append((stages["seen"], split_digits(stages["cleaned"]), stages["cleaned"]) if "seen" in stages else
+                             Reading.without_ink("blank", NO_INK))
             except PictureError as error:
                 looks.append(Reading.without_ink("unreadable", str(error)))
-                continue
             except Exception:  # whatever odd objects do inside Pillow, numpy and OpenCV: the others in the batch are read
                 logging.getLogger("digitvision").debug("unreadable", exc_info=True)
                 looks.append(Reading.without_ink("unreadable", ODD))
-                continue
-            if "seen" in stages:
-                looks.append((stages["seen"], split_digits(stages["cleaned"]), stages["cleaned"]))
-            else:
-                looks.append(Reading.without_ink("blank", NO_INK))
         pictures = [picture for look in looks if isinstance(look, tuple) for picture in (look[0], *look[1])]
         rows = iter(self._probabilities(np.stack(pictures)) if pictures else ())
         return [look if isinstance(look, Reading) else
@@ -229,15 +225,15 @@ def find_pictures(paths: Sequence[str]) -> list[Path]:
     """
     found = []
     for path in map(Path, paths):
+        if not os.path.exists(path):  # pathlib raises for names that no file can have
+            raise ValueError(f"There is no file or folder {str(path)[:200]}. Check the name.")
         if path.is_dir():
             inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
             if not inside:
                 raise ValueError(f"The folder {path} holds no pictures ({', '.join(SUFFIXES)}). Name another one.")
             found += inside
-        elif path.exists():
-            found.append(path)
         else:
-            raise ValueError(f"There is no file or folder {path}. Check the name.")
+            found.append(path)
     return found
 
 

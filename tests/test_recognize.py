@@ -177,6 +177,7 @@ def test_the_plot_is_a_picture(scans, tmp_path):
 
 @pytest.mark.parametrize("arguments, words", [
     (["missing.png"], "There is no file or folder missing.png"),
+    (["7" * 9999], "There is no file or folder 777"),
     (["--weights", "missing", "examples"], "No weights at missing"),
     (["--weights", "README.md", "examples"], "README.md is damaged or is no safetensors file"),
     (["README.md"], "not a picture"),
