@@ -244,7 +244,10 @@ def about(version: str) -> str:
 
 def card() -> str:
     """Return the Markdown of MODEL_CARD.md without its front matter, its figures as this server gives them, by a name that does
-    not tell where on the server they lie."""
-    text = (HERE / "MODEL_CARD.md").read_text(encoding="utf-8").split("---\n", 2)[2]
+    not tell where on the server they lie; a sentence where there is no whole card."""
+    try:
+        text = (HERE / "MODEL_CARD.md").read_text(encoding="utf-8").split("---\n", 2)[2]
+    except (OSError, ValueError, IndexError):
+        text = "There is no card here. Restore MODEL_CARD.md."
     folder = Path(os.path.relpath(FIGURES)).as_posix()
     return "[Back to the page](./)\n\n" + text.replace("](weights/figures/", f"](gradio_api/file={folder}/")

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from decode import PictureError, to_pixels
+from files import refuse
 from model import DigitNet, find_weights
 from preprocess import second_looks, split_digits, to_tensor, walk
 
@@ -350,8 +351,7 @@ def main() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
+        return refuse(error)
 
 
 if __name__ == "__main__":

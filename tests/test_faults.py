@@ -472,6 +472,14 @@ def test_damaged_metrics_keep_no_page_from_opening_and_are_refused_by_evaluate(t
     assert (tmp_path / METRICS_FILE).read_bytes() == content
 
 
+@pytest.mark.parametrize("content", [None, b"---\ncut", b"\xff\xfe"])
+def test_a_damaged_card_keeps_no_page_from_opening(tmp_path, monkeypatch, content):
+    monkeypatch.setattr(page, "HERE", tmp_path)
+    if content is not None:
+        (tmp_path / "MODEL_CARD.md").write_bytes(content)
+    assert "There is no card here. Restore MODEL_CARD.md." in page.card()
+
+
 def test_weights_that_do_not_say_how_they_were_made_are_not_measured(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(WHOLE)
     for flags in (["--check"], []):

@@ -183,7 +183,7 @@ def test_the_plot_is_a_picture(scans, tmp_path):
     (["README.md"], "not a picture"),
     (["examples", "--max-error", "0.2"], "No threshold was measured for an error of 0.2"),
     (["tests/clients"], "holds no pictures"),
-    (["examples", "--csv", "missing/out.csv"], "missing/out.csv"),
+    (["examples", "--csv", "missing/out.csv"], "missing/out.csv cannot be used (No such file or directory). Mend that"),
 ])
 def test_what_the_user_can_mend_is_one_sentence_and_exit_code_2(arguments, words):
     done = run_main("recognize.py", *arguments)
