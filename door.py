@@ -221,7 +221,7 @@ class Door:
 
     def __init__(self, app, demo: Page):
         self.app, self.gradio, self.queue = app, demo.app, demo._queue
-        self.functions = {number: function.api_name for number, function in demo.fns.items() if function.fn}  # else a script's
+        self.functions = {number for number, function in demo.fns.items() if function.fn}  # else a script's
         # the names of the public functions, each with that of its argument
         self.arguments = {function.api_name: next(iter(inspect.signature(function.fn).parameters))
                           for function in demo.fns.values() if function.api_visibility == "public"}
@@ -340,7 +340,7 @@ class Door:
         named = isinstance(session, str) and re.fullmatch(r"[\w-]{1,64}", session, re.ASCII)
         if not (named or session is None and not asked["queue"]):
             raise Refused(400, "This session has no name that can be kept. Give session_hash 1 to 64 letters or digits.")
-        known = type(number) is int and number in self.functions and (asked["queue"] or self.functions[number] == asked["name"])
+        known = type(number) is int and number in self.functions  # the page asks for its examples in one shot, by their number
         if not (known or number is None and not asked["queue"]):
             raise Refused(400, "There is no function of this number. Take fn_index from /config, or call a function by its name.")
 
