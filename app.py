@@ -5,18 +5,20 @@
 """
 
 import argparse
-import base64
 import errno
 import importlib.util
 import os
+import signal
 import socket
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
 
 # read when gradio is imported: nothing is sent anywhere; what is set to nothing counts as not set; a port must be a number
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.update(GRADIO_ANALYTICS_MAX_EVENTS="1", GRADIO_ANALYTICS_CACHE_FREQUENCY=str(10**12))  # nor are callers counted here
 if not os.environ.get("GRADIO_SERVER_PORT"):
     os.environ.pop("GRADIO_SERVER_PORT", None)
 HOST = os.environ.pop("GRADIO_SERVER_NAME", "") or "127.0.0.1"  # launch is told: Gradio would look there for a port, never by IPv6
@@ -28,10 +30,10 @@ import cv2
 import gradio as gr
 import torch
 from gradio import FileData
-from gradio.utils import get_upload_folder
 
 import page
-from decode import PictureError, open_picture
+from decode import PictureError
+from door import KEPT, MAX_CALLS, MAX_FILE, NO_PICTURE, SWEEP, THREADS, Page, answering, decode, lifespan, refusal
 from explain import draw_evidence, evidence
 from preprocess import walk
 from recognize import BATCH, DIGITS, Reading, Recognizer, add_max_error
@@ -39,14 +41,9 @@ from recognize import BATCH, DIGITS, Reading, Recognizer, add_max_error
 EXAMPLES = Path(__file__).parent / "examples"
 PAD = 280  # pixels; the side of the sketch pad
 PEN = 13  # pixels, a radius in Gradio; a digit over 60 to 80 % of the pad has strokes of MNIST's width (2.4 of 20 pixels)
-MAX_FILE = 20_000_000  # bytes of one upload; a 40-megapixel photograph as JPEG is smaller
-KEPT = 3600  # seconds after which an upload, and a picture made from it, is deleted
-SWEEP = 600  # seconds from one deletion to the next
-WAITING = 100  # calls that may wait in the queue; more are told that the server is busy
-NO_PICTURE = "This is no picture. Send the file, or data:image/png;base64,..."
-NO_URL = "A URL is not fetched here. Send the file, or data:image/png;base64,..."
 # the camera at a phone's back; not as in a mirror, where a 6 is a 2
 CAMERA = gr.WebcamOptions(mirror=False, constraints={"video": {"facingMode": "environment"}})
+SESSIONS = 200  # callers whose components Gradio remembers, 50 KB each; one who is forgotten notices nothing
 # the half-bold file of Gradio's own font has next to no letters in it
 THEME = gr.themes.Default(font=[gr.themes.LocalFont("Source Sans Pro", (400, 700)), "ui-sans-serif", "system-ui", "sans-serif"])
 
@@ -63,6 +60,7 @@ def recognizer() -> Recognizer:
 
 # --- what is called -----------------------------------------------------------------------------------------------------
 
+@answering
 def predict(image):
     """Read one handwritten digit. Send a picture file (PNG, JPEG, WebP, GIF, BMP or TIFF; any size, colour, polarity, with or
     without transparency): the answer is the likeliest digit and the ten probabilities, 0 to 1, which sum to 1. An empty
@@ -77,6 +75,7 @@ def predict(image):
     return dict(zip(DIGITS, reading.probabilities.tolist(), strict=True))
 
 
+@answering
 def explain(image):
     """Read one handwritten digit and show how. Send what /predict takes. The answer is JSON with verdict (digit, unsure, several,
     not_a_digit or blank), digit (0 to 9 as text, or null), confidence (0 to 1), candidates (the two likeliest digits), message
@@ -97,6 +96,7 @@ def explain(image):
     return facts, stages, draw_evidence(reading.seen, evidence(recognizer(), reading.seen, reading.digit))
 
 
+@answering
 def predict_batch(images: list[FileData]) -> list[dict[str, Any]]:
     """Read up to 64 pictures in one call. Send a list of picture files, each as /predict takes it. The answer is a list in the same
     order: for every picture what /predict gives, or {"error": "one sentence"}; one bad picture spoils no other.
@@ -125,6 +125,7 @@ def to_label(reading: Reading) -> dict:
     return {"label": reading.digit, "confidences": [{"label": digit, "confidence": share} for share, digit in confidences]}
 
 
+@answering
 def bars(image) -> dict[str, float] | None:
     """Return what predict returns; None where it refuses, since the panel says why."""
     try:
@@ -133,11 +134,13 @@ def bars(image) -> dict[str, float] | None:
         return None
 
 
+@answering
 def tell(image) -> str:
     """Return the HTML of the panel above the bars."""
     return page.panel(read(image))
 
 
+@answering
 def look_inside(image) -> tuple:
     """Return what explain returns; nothing where it refuses."""
     try:
@@ -146,81 +149,9 @@ def look_inside(image) -> tuple:
         return None, None, None
 
 
-def refusal(sentence: str) -> gr.Error:
-    """Return the error that carries a sentence to every client."""
-    return gr.Error(sentence, title="Not read", print_exception=False)
-
-
-# --- the one door for pictures ------------------------------------------------------------------------------------------
-
-def decode(payload):
-    """Return the picture that a caller sends, a PIL picture, or the PictureError that says why it is none; None for none.
-
-    `payload` is Gradio's JSON for a file: {"path": that of an upload} or {"url": a data URL}.
-    """
-    try:
-        if payload is None:
-            return None
-        path = payload.get("path")
-        return open_picture(upload(path) if path else from_data_url(payload.get("url")))
-    except PictureError as error:
-        return error
-    except Exception:  # numbers where texts belong, names that no file can have
-        return PictureError(NO_PICTURE)
-
-
-def upload(path: str) -> Path:
-    """Return the path of an upload; raise PictureError for a URL, and for a file that nobody uploaded."""
-    if path[:5].lower() in ("http:", "https"):
-        raise PictureError(NO_URL)
-    if Path(get_upload_folder()).resolve() not in Path(path).resolve().parents:
-        raise PictureError("A path on the server is no picture of yours. Send the file.")
-    return Path(path)
-
-
-def from_data_url(url: str) -> bytes:
-    """Return the bytes of a data URL; raise PictureError for any other URL, for damage, and for more than MAX_FILE bytes."""
-    if url[:5].lower() != "data:":
-        raise PictureError(NO_URL)
-    encoded = url.partition(",")[2]
-    if len(encoded) > MAX_FILE * 4 / 3 + 4:
-        raise PictureError(f"This file is larger than {MAX_FILE // 10**6} MB. Make the picture smaller and send it again.")
-    try:
-        return base64.b64decode(encoded, validate=True)
-    except ValueError as error:
-        raise PictureError("This data URL is not in base64. Send data:image/png;base64,...") from error
-
-
-# Gradio decodes without bounds, and its errors reach nobody. `decode` is put into the class, since Gradio makes a component anew
-# whenever one of its properties changes; a subclass would make it write an app.pyi beside this file.
-gr.Image.preprocess = lambda component, payload: decode(payload and payload.model_dump())
-
-
-class Page(gr.Blocks):
-    """Blocks that open nothing which callers name, and refuse in a sentence what Gradio refuses without one."""
-
-    async def preprocess_data(self, block_fn, inputs, state, explicit_call=False):
-        """Return the inputs of a function; raise gr.Error for JSON of the wrong shape."""
-        try:
-            return await super().preprocess_data(block_fn, unmarked(inputs), state, explicit_call)
-        except gr.Error:
-            raise
-        except Exception as error:
-            raise refusal(NO_PICTURE) from error
-
-
-def unmarked(payload):
-    """Return JSON without the mark by which Gradio would fetch a URL or move a file before `decode` has seen it."""
-    if isinstance(payload, list):
-        return [unmarked(part) for part in payload]
-    if isinstance(payload, dict):
-        return {key: unmarked(part) for key, part in payload.items() if key != "meta"}
-    return payload
-
-
 # --- the page -----------------------------------------------------------------------------------------------------------
 
-def build() -> gr.Blocks:
+def build() -> Page:
     """Return the page: a sketch pad, an upload and examples, one panel, one label; and the card on a page of its own."""
     public, private = {"show_progress": "hidden"}, {"show_progress": "hidden", "api_visibility": "private"}
     with Page(title="DigitVision", delete_cache=(SWEEP, KEPT)) as demo:
@@ -273,7 +204,7 @@ def build() -> gr.Blocks:
         gr.Navbar(visible=False)
         gr.Markdown(page.card())
     # open: on a Space Gradio would shut the one-shot door
-    return demo.queue(max_size=WAITING, default_concurrency_limit=4, api_open=True)
+    return demo.queue(max_size=MAX_CALLS, default_concurrency_limit=THREADS, api_open=True)
 
 
 def described(function) -> str:
@@ -318,6 +249,18 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def serve(host: str, port: int, mcp: bool = False) -> Page:
+    """Serve from a thread of its own; return the page, whose `local_url` is the address."""
+    demo = build()
+    demo.launch(
+        server_name=f"[{host}]" if ":" in host else host, server_port=port, mcp_server=mcp, quiet=True, prevent_thread_lock=True,
+        app_kwargs={"lifespan": lifespan}, share=False, show_error=False, enable_monitoring=False, run_history=False,
+        ssr_mode=False, max_file_size=MAX_FILE, max_threads=THREADS, state_session_capacity=SESSIONS,
+        allowed_paths=[str(page.FIGURES)], css=page.STYLE, head=f"<script>{page.SCRIPT}</script>", theme=THEME,
+        footer_links=["api"])
+    return demo
+
+
 def main() -> int:
     """Serve until Ctrl-C; return the exit code."""
     global served
@@ -329,13 +272,13 @@ def main() -> int:
         served = Recognizer.from_pretrained(flags.weights, flags.max_error)
         torch.set_num_threads(1)  # one picture is too little to share: more threads only wait for each other
         cv2.setNumThreads(1)
-        _, address, _ = build().launch(
-            server_name=f"[{flags.host}]" if ":" in flags.host else flags.host, server_port=flags.port,
-            share=False, quiet=True, prevent_thread_lock=True, show_error=False, ssr_mode=False, max_file_size=MAX_FILE,
-            enable_monitoring=False, run_history=False, footer_links=["api"], css=page.STYLE, theme=THEME,
-            head=f"<script>{page.SCRIPT}</script>", allowed_paths=[str(page.FIGURES)], mcp_server=flags.mcp)
-        print(f"DigitVision {served.version} at {address} - Ctrl-C stops it", flush=True)
-        threading.Event().wait()
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder goes, too
+        with tempfile.TemporaryDirectory(prefix="digitvision-", dir=os.environ.get("GRADIO_TEMP_DIR"),
+                                         ignore_cleanup_errors=True) as folder:
+            os.environ["GRADIO_TEMP_DIR"] = folder  # for uploads
+            demo = serve(flags.host, flags.port, flags.mcp)
+            print(f"DigitVision {served.version} at {demo.local_url} - Ctrl-C stops it", flush=True)
+            threading.Event().wait()
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
         return 130

@@ -25,6 +25,13 @@ lie on this server for an hour and are then deleted. Nothing is sent to anybody 
 # What the page does beside Gradio, as `digitvision`. Gradio's Sketchpad spends half a second and three files on every stroke where
 # a listener takes its value. It draws with PixiJS, and PixiJS makes one small picture of its sheet.
 SCRIPT = """
+// Gradio has words of its own for 503, whatever the server says; for any other error it shows the server's.
+const fetched = window.fetch;
+window.fetch = async (...request) => {
+  const answer = await fetched(...request);
+  return answer.status === 503 ? new Response(answer.body, { status: 500, headers: answer.headers }) : answer;
+};
+
 window.digitvision = (() => {
   const find = (selector) => document.querySelector(selector);
   let drawn = null;  // the sheet when something last happened to it

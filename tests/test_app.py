@@ -214,7 +214,7 @@ def test_no_endpoint_takes_the_value_of_the_pad(client):
     assert pads and not any(pads & set(dependency["inputs"]) for dependency in client.config["dependencies"])
 
 
-@pytest.mark.parametrize("endpoint", ["predict", "explain", "predict_batch", "bars"])
+@pytest.mark.parametrize("endpoint", ["predict", "explain", "predict_batch"])
 def test_json_of_the_wrong_shape_is_refused_in_a_sentence(server, endpoint):
     shapes = [5, True, "7.png", {}, {"path": 5}, {"path": "\0"}, {"composite": str(PICTURE)}, [[5]], {"url": {}}]
     for body in ([], *([value] for value in shapes)):
@@ -292,7 +292,7 @@ def test_a_port_of_the_environment_that_is_none_is_one_sentence():
                                    "environment.")
 
 
-def test_gradios_own_environment_names_host_and_port_and_ipv6_is_served():
+def test_gradios_own_environment_names_host_and_port_and_ipv6_is_served_and_no_file_is_left_behind(tmp_path):
     from signal import SIGINT
 
     from app import parse
@@ -305,19 +305,20 @@ def test_gradios_own_environment_names_host_and_port_and_ipv6_is_served():
             host = address = "127.0.0.1"
     port = free_port()
     process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               env={**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": host},
-                               preexec_fn=heed_ctrl_c)
+                               env={**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": host,
+                                    "GRADIO_TEMP_DIR": str(tmp_path)}, preexec_fn=heed_ctrl_c)
     assert f"http://{address}:{port}" in process.stdout.readline()
     assert urllib.request.urlopen(f"http://{address}:{port}/", timeout=20).status == 200
+    assert any(tmp_path.rglob("*.png"))  # the examples, and what is uploaded
     process.send_signal(SIGINT)
     _, stderr = process.communicate(timeout=20)
-    assert process.returncode == 130 and stderr.strip() == "Stopped."
+    assert process.returncode == 130 and stderr.strip() == "Stopped." and not any(tmp_path.rglob("*.*"))
 
 
 def test_a_data_url_over_the_limit_is_refused_before_it_is_decoded():
-    import app
-    big = {"path": None, "url": "DATA:image/png;base64," + "A" * (app.MAX_FILE * 4 // 3 + 8)}
-    assert str(app.decode(big)) == "This file is larger than 20 MB. Make the picture smaller and send it again."
+    import door
+    big = {"path": None, "url": "DATA:image/png;base64," + "A" * (door.MAX_FILE * 4 // 3 + 8)}
+    assert str(door.decode(big)) == "This is larger than 20 MB. Make the picture smaller and send it again."
 
 
 def test_the_last_stage_of_an_explanation_is_what_the_network_saw_in_the_end(recognizer):

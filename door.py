@@ -1,0 +1,442 @@
+"""What stands between strangers and the functions of app.py: their pictures, their requests, and every answer on its way out."""
+
+import asyncio
+import base64
+import contextlib
+import functools
+import inspect
+import json
+import re
+import shutil
+import time
+import traceback
+from pathlib import Path
+
+import gradio as gr
+from gradio.blocks import BlocksConfig
+from gradio.utils import get_upload_folder
+from starlette.datastructures import Headers, MutableHeaders
+
+from decode import PictureError, open_picture
+
+MAX_FILE = 20_000_000  # bytes of one upload; a 40-megapixel photograph as JPEG is smaller
+MAX_BODY = MAX_FILE * 4 // 3 + 1_000_000  # bytes of one request: a file of that size in base64, and what stands around it
+MAX_HELD = 8 * MAX_BODY  # bytes of all calls together that are in memory at once
+MAX_CALLS = 100  # calls that run or wait at both doors together; more are told that the server is busy
+THREADS = 4  # pictures that are opened and read at once: each may take some hundred MB for a moment
+PATIENCE = 20  # seconds that a caller may be silent in the middle of a request
+FREE = 200_000_000  # bytes that uploads leave free on the disk
+KEPT = 3600  # seconds after which an upload, and a picture made from it, is deleted
+SWEEP = 600  # seconds from one deletion to the next
+
+NO_PICTURE = "This is no picture. Send the file, or data:image/png;base64,..."
+NO_URL = "A URL is not fetched here. Send the file, or data:image/png;base64,..."
+TOO_LARGE = f"This is larger than {MAX_FILE // 10**6} MB. Make the picture smaller and send it again."
+BUSY = "Busy: try again in a moment."
+NO_CALL = 'This is no call. Send JSON, {"data": [picture]}; /gradio_api/openapi.json describes it.'
+NO_ANSWER = "There is no answer of this name: its call is unknown, or the answer was fetched already. Send the picture again."
+BROKEN = "Something went wrong here, and it was not your picture. Try again, and tell whoever runs this server if it stays."
+SENTENCES = {
+    400: "This request cannot be read. Send it as /gradio_api/openapi.json describes it.",
+    403: "This file is not for you. Ask for one that an answer named.",
+    404: "There is nothing at this address. /gradio_api/openapi.json describes what there is.",
+    408: "The request stopped halfway. Send it again.",
+    413: TOO_LARGE,
+    422: NO_CALL,
+    503: BUSY,
+}
+
+# what the page, gradio_client, @gradio/client and curl ask for; whatever else Gradio opens is closed
+GET = r"/|{pages}|/(config|gradio_api/(info|app_id))/?|/(favicon\.ico|robots\.txt|manifest\.json|theme\.css)|/(assets|static)/.+" \
+      r"|/gradio_api/(openapi\.json|startup-events|theme\.css|upload_progress|heartbeat/[^/]+|queue/data|file=.+)" \
+      r"|/gradio_api/call/(v2/)?{names}/(?P<event>[^/]+)"
+POST = r"/gradio_api/((?P<upload>upload)|(?P<small>cancel|reset)/?|(?P<queue>queue/join)" \
+       r"|(?P<door>run|api|call|call/v2)/(?P<name>{names})/?)"
+MCP = r"/gradio_api/mcp(/.*)?"
+
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=(), display-capture=(), payment=(), usb=()",
+    # Gradio's page has scripts and styles in its HTML, PixiJS compiles its own; a Space shows the page in a frame
+    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' "
+                               "'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; "
+                               "connect-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; "
+                               "form-action 'self'; frame-ancestors 'self' https://huggingface.co https://*.hf.space",
+    # any site may ask, and none is known by a cookie
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, POST, DELETE",
+    "Access-Control-Allow-Headers": "*",
+    "Access-Control-Max-Age": "600",  # seconds
+}
+UNSEEN = (b"cookie", b"origin", b"range")  # headers that Gradio does not get: it knows nobody, and sends no part of a file
+
+
+# --- pictures -----------------------------------------------------------------------------------------------------------
+
+def decode(payload):
+    """Return the picture that a caller sends, a PIL picture, or the PictureError that says why it is none; None for none.
+
+    `payload` is Gradio's JSON for a file: {"path": that of an upload} or {"url": a data URL}.
+    """
+    try:
+        if payload is None:
+            return None
+        path = payload.get("path")
+        return open_picture(upload(path) if path else from_data_url(payload.get("url")))
+    except PictureError as error:
+        return error
+    except Exception:  # numbers where texts belong, names that no file can have
+        return PictureError(NO_PICTURE)
+
+
+def upload(path: str) -> Path:
+    """Return the path of an upload; raise PictureError for a URL, and for a file that nobody uploaded."""
+    if path[:5].lower() in ("http:", "https"):
+        raise PictureError(NO_URL)
+    if Path(get_upload_folder()).resolve() not in Path(path).resolve().parents:
+        raise PictureError("A path on the server is no picture of yours. Send the file.")
+    return Path(path)
+
+
+def from_data_url(url: str) -> bytes:
+    """Return the bytes of a data URL; raise PictureError for any other URL, for damage, and for more than MAX_FILE bytes."""
+    if url[:5].lower() != "data:":
+        raise PictureError(NO_URL)
+    encoded = url.partition(",")[2]
+    if len(encoded) > MAX_FILE * 4 / 3 + 4:
+        raise PictureError(TOO_LARGE)
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except ValueError as error:
+        raise PictureError("This data URL is not in base64. Send data:image/png;base64,...") from error
+
+
+# Gradio decodes without bounds, and its errors reach nobody. `decode` is put into the class, since Gradio makes a component anew
+# whenever one of its properties changes; a subclass would make it write an app.pyi beside this file.
+gr.Image.preprocess = lambda component, payload: decode(payload and payload.model_dump())
+
+
+# --- calls --------------------------------------------------------------------------------------------------------------
+
+def refusal(sentence: str) -> gr.Error:
+    """Return the error that carries a sentence to every client."""
+    return gr.Error(sentence, title="Not read", print_exception=False)
+
+
+def answering(function):
+    """Return a function of one argument that is known under the same name, and says in a sentence what nobody foresaw."""
+    @functools.wraps(function)
+    def answered(argument):
+        try:
+            return function(argument)
+        except gr.Error:
+            raise
+        except Exception as error:
+            traceback.print_exc()  # for whoever runs the server
+            raise refusal(BROKEN) from error
+    return answered
+
+
+class Page(gr.Blocks):
+    """Blocks that open nothing which callers name, keep nothing that they send, and refuse in a sentence."""
+
+    async def preprocess_data(self, block_fn, inputs, state, explicit_call=False):
+        """Return the inputs of a function; raise gr.Error for JSON of the wrong shape."""
+        try:
+            return await super().preprocess_data(block_fn, unmarked(inputs), state, explicit_call)
+        except gr.Error:
+            raise
+        except Exception as error:
+            raise refusal(NO_PICTURE) from error
+        finally:
+            for block in block_fn.inputs:  # Gradio would remember the picture for as long as it remembers the caller
+                state._update_value_in_config(block._id, None)
+
+
+# Gradio describes every component of the page anew for every caller: half of its work in a call, and none of ours ever changes
+describe = BlocksConfig.config_for_block
+describe_once = functools.cache(lambda block: describe(block._id, [], block))
+
+
+def described(number, rendered, block, renderable=None):
+    """Return the description of a component, in which a value may be put; where no caller `rendered` any, a remembered one."""
+    if rendered or renderable:
+        return describe(number, rendered, block, renderable)
+    known = describe_once(block)
+    return {**known, "props": {**known["props"]}}
+
+
+BlocksConfig.config_for_block = staticmethod(described)
+
+
+def unmarked(payload):
+    """Return JSON without the mark by which Gradio would fetch a URL or move a file before `decode` has seen it."""
+    if isinstance(payload, list):
+        return [unmarked(part) for part in payload]
+    if isinstance(payload, dict):
+        return {key: unmarked(part) for key, part in payload.items() if key != "meta"}
+    return payload
+
+
+@contextlib.asynccontextmanager
+async def lifespan(app):
+    """Put the Door around Gradio's app as it starts, and sweep up behind it; for launch(app_kwargs={"lifespan": lifespan})."""
+    app.middleware_stack = Door(app.middleware_stack, app.get_blocks())
+    sweeping = asyncio.create_task(keep_sweeping(Path(get_upload_folder())))
+    yield
+    sweeping.cancel()
+
+
+async def keep_sweeping(folder: Path) -> None:
+    """Sweep a folder every SWEEP seconds; what lies in it now, the examples, stays."""
+    ours = set(folder.rglob("*"))
+    while True:
+        await asyncio.sleep(SWEEP)
+        await asyncio.to_thread(sweep, folder, ours)
+
+
+def sweep(folder: Path, ours: set[Path]) -> None:
+    """Delete what Gradio's own sweep leaves for ever: uploads that broke off, and folders without a file."""
+    for path in sorted(set(folder.rglob("*")) - ours, reverse=True):  # a file before its folder
+        with contextlib.suppress(OSError):  # a folder that is not empty; what somebody else deleted
+            if time.time() - path.lstat().st_ctime > KEPT + SWEEP:
+                path.rmdir() if path.is_dir() else path.unlink()
+
+
+# --- requests -----------------------------------------------------------------------------------------------------------
+
+class Refused(Exception):
+    """An HTTP status and the sentence that goes with it."""
+
+    def __init__(self, status: int, sentence: str | None = None):
+        super().__init__(sentence or SENTENCES[status])
+        self.status = status
+
+
+class Door:
+    """ASGI around all of Gradio: nothing passes that the product does not need, no call that is none, too large, too slow or one
+    too many; every answer gets HEADERS, and every error is {"error": sentence}.
+    """
+
+    def __init__(self, app, demo: Page):
+        self.app, self.gradio, self.queue = app, demo.app, demo._queue
+        self.functions = {number for number, function in demo.fns.items() if function.fn}  # else a script's
+        # the names of the public functions, each with that of its argument
+        self.arguments = {function.api_name: next(iter(inspect.signature(function.fn).parameters))
+                          for function in demo.fns.values() if function.api_visibility == "public"}
+        names = "|".join(self.arguments)
+        pages = "|".join(f"/{re.escape(page)}/?" for page, *_ in demo.pages if page)
+        self.get, self.post = (re.compile(pattern.format(names=f"(?:{names})", pages=pages), re.ASCII)
+                               for pattern in (GET, POST))
+        self.mcp = re.compile(MCP if demo.mcp_server else "(?!)")  # else what nothing matches
+        self.calls = 0  # calls that run in one shot, or are on their way into the queue
+        self.held = 0  # bytes
+
+    async def __call__(self, scope, receive, send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        answer = Answer(send)
+        try:
+            await self.admit(scope, receive, answer)
+        except Refused as refused:
+            await answer.refuse(refused)
+        except Exception:
+            if answer.verdict is None:  # else it is Gradio's surprise at a body that was cut off
+                traceback.print_exc()
+            await answer.refuse(answer.verdict or Refused(500, BROKEN))
+
+    async def admit(self, scope, receive, answer) -> None:
+        """Pass a request on to Gradio; raise Refused for one that has no business there."""
+        method, path = scope["method"], scope["path"]
+        if method == "OPTIONS":
+            await answer({"type": "http.response.start", "status": 204, "headers": []})
+            await answer({"type": "http.response.body"})
+            return
+        scope = {**scope, "headers": [(name, value) for name, value in scope["headers"] if name not in UNSEEN]}
+        if self.mcp.fullmatch(path):
+            answer.raw = True  # its errors are JSON of a shape of their own
+            if method == "POST":
+                await self.post_call(scope, self.measured(scope, receive, answer), answer)
+            else:
+                await self.app(scope, receive, answer)
+            return
+        pattern = self.get if method in ("GET", "HEAD") else self.post if method == "POST" else None
+        odd = "\0" in path or any(len(part) > 255 for part in path.split("/")) or len(scope["query_string"]) > 4000
+        asked = pattern and not odd and pattern.fullmatch(path)
+        if not asked:
+            raise Refused(404)
+        if pattern is self.get:
+            self.check_get(scope, asked)
+            await self.app(scope, receive, answer)
+        elif asked["upload"]:
+            if shutil.disk_usage(Path(get_upload_folder()).parent).free < FREE:
+                raise Refused(503)
+            await self.app(scope, self.measured(scope, receive, answer), answer)
+        else:
+            await self.post_call(scope, self.measured(scope, receive, answer), answer, asked)
+
+    def check_get(self, scope, asked) -> None:
+        """Raise Refused for a URL that a caller wants fetched, and for the answer of a call that is not there."""
+        if re.match(r"/gradio_api/file=\W*[a-z]{2,}:/", scope["path"], re.IGNORECASE):
+            raise Refused(403, NO_URL)
+        self.gradio.api_info = None  # Gradio would tell everybody the address by which the first one asked
+        waiting = self.queue.pending_event_ids_session
+        if asked["event"] and not any(asked["event"] in events for events in (waiting.get(asked["event"], ()), *waiting.values())):
+            raise Refused(404, NO_ANSWER)
+        if scope["path"].endswith("/queue/data"):
+            session = re.search(r"session_hash=([^&]*)", scope["query_string"].decode("latin-1"))
+            if not session or session[1] not in self.queue.pending_messages_per_session:
+                raise Refused(404, NO_ANSWER)
+
+    async def post_call(self, scope, receive, answer, asked=None) -> None:
+        """Read a call to its end, and only then let it take a place; raise Refused for one that is none, or one too many.
+
+        `asked` is the match of POST, by which it is checked.
+        """
+        body = bytearray()
+        try:
+            more = True
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise answer.verdict or Refused(408)
+                part, more = message.get("body", b""), message.get("more_body", False)
+                body += part
+                self.held += len(part)
+                if self.held > MAX_HELD:
+                    raise Refused(503)
+            if asked:
+                self.check_call(bytes(body), asked)
+            messages = [{"type": "http.request", "body": bytes(body)}]
+
+            async def again():
+                return messages.pop() if messages else await receive()
+
+            await self.in_turn(scope, again, answer)
+        finally:
+            self.held -= len(body)
+
+    def check_call(self, body: bytes, asked) -> None:
+        """Raise Refused for a body that is no call: it would cost memory for long, or end in an error without a sentence."""
+        try:
+            call = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise Refused(400, NO_CALL) from error
+        if asked["small"]:
+            if not isinstance(call, dict) or any(type(value) not in (str, int) or len(str(value)) > 64 for value in call.values()):
+                raise Refused(400)
+            return
+        if asked["door"] == "call/v2":
+            argument = self.arguments[asked["name"]]
+            if not isinstance(call, dict) or set(call) != {argument}:
+                raise Refused(400, f'This is no call. Send JSON, {{"{argument}": ...}}; /gradio_api/openapi.json describes it.')
+            return
+        if not isinstance(call, dict) or not isinstance(call.get("data"), list):
+            raise Refused(400, NO_CALL)
+        session, number = call.get("session_hash"), call.get("fn_index")
+        named = isinstance(session, str) and re.fullmatch(r"[\w-]{1,64}", session, re.ASCII)
+        if not (named or session is None and not asked["queue"]):
+            raise Refused(400, "This session has no name that can be kept. Give session_hash 1 to 64 letters or digits.")
+        known = type(number) is int and number in self.functions  # the page asks for its examples in one shot, by their number
+        if not (known or number is None and not asked["queue"]):
+            raise Refused(400, "There is no function of this number. Take fn_index from /config, or call a function by its name.")
+
+    async def in_turn(self, scope, receive, answer) -> None:
+        """Pass a call on to Gradio if fewer than MAX_CALLS run or wait; raise Refused otherwise."""
+        if self.calls + len(self.queue.event_ids_to_events) >= MAX_CALLS:
+            raise Refused(503)
+        self.forget()
+        self.calls += 1
+        try:
+            await self.app(scope, receive, answer)
+        finally:
+            self.calls -= 1
+
+    def forget(self) -> None:
+        """Drop the names of calls whose answers Gradio no longer holds; it holds 2,000, and all names for ever."""
+        names, answers = self.queue.pending_event_ids_session, self.queue.pending_messages_per_session
+        if len(names) > 4000:
+            for session in [session for session in names if session not in answers]:
+                del names[session]
+
+    @staticmethod
+    def measured(scope, receive, answer):
+        """Return `receive` that breaks off, and says to `answer` why, where a body is too large or its sender silent."""
+        length = Headers(scope=scope).get("content-length", "0")
+        size, ended = 0, False
+
+        async def measured():
+            nonlocal size, ended
+            if ended:
+                return await receive()
+            try:
+                while True:
+                    message = await asyncio.wait_for(receive(), PATIENCE)
+                    size += len(message.get("body", b""))
+                    ended = not message.get("more_body", False)
+                    if size <= MAX_BODY and not (length.isdecimal() and int(length) > MAX_BODY):
+                        return message
+                    if ended or size > 4 * MAX_BODY:  # many clients hear nothing before they have said all
+                        answer.verdict = Refused(413)
+                        return {"type": "http.disconnect"}
+            except asyncio.TimeoutError:
+                answer.verdict = Refused(408)
+                return {"type": "http.disconnect"}
+
+        return measured
+
+
+class Answer:
+    """ASGI's `send` with HEADERS on everything; an error is held back and sent as {"error": sentence}."""
+
+    def __init__(self, send):
+        self.send = send
+        self.verdict: Refused | None = None  # what is to be said whatever Gradio makes of it
+        self.raw = False
+        self.status, self.body = 0, b""  # of an error that is held back
+        self.started = self.ended = False
+
+    async def __call__(self, message) -> None:
+        """Send one of ASGI's messages."""
+        if message["type"] == "http.response.start":
+            if message["status"] >= 400 and not self.raw:
+                self.status = message["status"]
+                return
+            headers = MutableHeaders(raw=list(message["headers"]))
+            del headers["set-cookie"]
+            headers.update(HEADERS)
+            self.started = True
+            await self.send({**message, "headers": headers.raw})
+        elif self.status:
+            self.body += message.get("body", b"")
+            if not message.get("more_body", False):
+                await self.refuse(self.verdict or Refused(self.status, self.sentence()))
+        else:
+            self.ended = not message.get("more_body", False)
+            await self.send(message)
+
+    def sentence(self) -> str:
+        """Return the sentence of an error of ours, or the one that goes with the status of Gradio's."""
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            said = json.loads(self.body)["error"]
+            if isinstance(said, str):
+                return said
+        return SENTENCES.get(self.status, BROKEN)
+
+    async def refuse(self, refused: Refused) -> None:
+        """Answer with a status and {"error": sentence}; an answer that broke off in its middle is only brought to its end."""
+        if self.ended:
+            return
+        body = json.dumps({"error": str(refused)}).encode() if not self.started else b""
+        if not self.started:
+            self.status, self.started = 0, True
+            headers = {**HEADERS, "Content-Type": "application/json", "Content-Length": str(len(body)),
+                       **({"Retry-After": "1"} if refused.status == 503 else {})}
+            # 422 is said with a sentence of their own by some clients
+            await self.send({"type": "http.response.start", "status": 400 if refused.status == 422 else refused.status, "headers": [
+                (name.lower().encode(), value.encode()) for name, value in headers.items()]})
+        self.ended = True
+        await self.send({"type": "http.response.body", "body": body})
