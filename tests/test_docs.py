@@ -94,3 +94,11 @@ def test_every_figure_of_the_card_is_there():
     figures = re.findall(r"!\[.*?\]\((.*?)\)", CARD)
     drawn = {path.relative_to(ROOT).as_posix() for path in (ROOT / "weights" / "figures").glob("*.png")}
     assert len(figures) == len(drawn) and set(figures) == drawn
+
+
+def test_the_tests_that_security_md_names_are_there():
+    """A name that is followed by dots is the beginning of one."""
+    there = re.findall(r"def (test_\w+)\(", "".join(file.read_text() for file in (ROOT / "tests").glob("*.py")))
+    named = re.findall(r"`(test_\w+)`(\.\.\.)?", (ROOT / "SECURITY.md").read_text())
+    assert len(named) > 30
+    assert [name for name, rest in named if not any(test.startswith(name) if rest else test == name for test in there)] == []
