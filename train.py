@@ -13,11 +13,22 @@ import io
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+
+
+def stop_early(*_) -> None:
+    """Heed a Ctrl-C that comes while torch is still being imported."""
+    os.write(2, b"\nStopped. Nothing was begun yet.\n")
+    os._exit(130)
+
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, stop_early)
 
 import numpy as np
 import torch
@@ -441,6 +452,8 @@ def parse(arguments: list[str] | None = None) -> tuple[TrainConfig, argparse.Nam
 def main() -> int:
     """Run the command line; return its exit code."""
     config, flags = parse()
+    if signal.getsignal(signal.SIGINT) is stop_early:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         check_settings(config)
         if flags.search < 0:

@@ -85,6 +85,18 @@ def test_ctrl_c_leaves_the_old_weights_whole(trained, small_mnist, tmp_path):
     assert (tmp_path / "checkpoint.safetensors").exists()
 
 
+def test_ctrl_c_in_the_first_moment_is_a_sentence(small_mnist, tmp_path):
+    process = subprocess.Popen([sys.executable, "-X", "importtime", "train.py", "--data-dir", small_mnist, "--out", tmp_path],
+                               cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_ctrl_c)
+    for line in process.stderr:
+        if "numpy" in line:  # imported after what heeds Ctrl-C, and before torch
+            break
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130 and "Stopped. Nothing was begun yet." in stderr and "Traceback" not in stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_small_network_learns_64_pictures_by_heart(small_mnist):
     pictures = load_mnist(small_mnist, train=True)[:64]
     config = TrainConfig(channels="8,12,16", epochs=30, batch_size=32, averaging=0.5, label_smoothing=0, rotate=0, scale=0, shear=0,
