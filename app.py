@@ -32,8 +32,9 @@ import torch
 from gradio import FileData
 
 import page
+from calls import Page, answering, decode, refusal
 from decode import PictureError
-from door import KEPT, MAX_CALLS, MAX_FILE, NO_PICTURE, SWEEP, THREADS, Page, answering, decode, lifespan, refusal
+from door import KEPT, MAX_CALLS, MAX_FILE, NO_PICTURE, SWEEP, THREADS, lifespan
 from explain import draw_evidence, evidence
 from preprocess import walk
 from recognize import BATCH, DIGITS, Reading, Recognizer, add_max_error

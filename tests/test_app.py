@@ -316,9 +316,10 @@ def test_gradios_own_environment_names_host_and_port_and_ipv6_is_served_and_no_f
 
 
 def test_a_data_url_over_the_limit_is_refused_before_it_is_decoded():
+    import calls
     import door
     big = {"path": None, "url": "DATA:image/png;base64," + "A" * (door.MAX_FILE * 4 // 3 + 8)}
-    assert str(door.decode(big)) == "This is larger than 20 MB. Make the picture smaller and send it again."
+    assert str(calls.decode(big)) == "This is larger than 20 MB. Make the picture smaller and send it again."
 
 
 def test_the_last_stage_of_an_explanation_is_what_the_network_saw_in_the_end(recognizer):

@@ -1,0 +1,119 @@
+"""What a call brings to the functions of app.py, and how they refuse it: pictures of strangers, and JSON of any shape."""
+
+import base64
+import functools
+import traceback
+from pathlib import Path
+
+import gradio as gr
+from gradio.blocks import BlocksConfig
+from gradio.utils import get_upload_folder
+
+from decode import PictureError, open_picture
+from door import BROKEN, MAX_FILE, NO_PICTURE, NO_URL, TOO_LARGE
+
+# --- pictures -----------------------------------------------------------------------------------------------------------
+
+def decode(payload):
+    """Return the picture that a caller sends, a PIL picture, or the PictureError that says why it is none; None for none.
+
+    `payload` is Gradio's JSON for a file: {"path": that of an upload} or {"url": a data URL}.
+    """
+    try:
+        if payload is None:
+            return None
+        path = payload.get("path")
+        return open_picture(upload(path) if path else from_data_url(payload.get("url")))
+    except PictureError as error:
+        return error
+    except Exception:  # numbers where texts belong, names that no file can have
+        return PictureError(NO_PICTURE)
+
+
+def upload(path: str) -> Path:
+    """Return the path of an upload; raise PictureError for a URL, and for a file that nobody uploaded."""
+    if path[:5].lower() in ("http:", "https"):
+        raise PictureError(NO_URL)
+    if Path(get_upload_folder()).resolve() not in Path(path).resolve().parents:
+        raise PictureError("A path on the server is no picture of yours. Send the file.")
+    return Path(path)
+
+
+def from_data_url(url: str) -> bytes:
+    """Return the bytes of a data URL; raise PictureError for any other URL, for damage, and for more than MAX_FILE bytes."""
+    if url[:5].lower() != "data:":
+        raise PictureError(NO_URL)
+    encoded = url.partition(",")[2]
+    if len(encoded) > MAX_FILE * 4 / 3 + 4:
+        raise PictureError(TOO_LARGE)
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except ValueError as error:
+        raise PictureError("This data URL is not in base64. Send data:image/png;base64,...") from error
+
+
+# Gradio decodes without bounds, and its errors reach nobody. `decode` is put into the class, since Gradio makes a component anew
+# whenever one of its properties changes; a subclass would make it write an app.pyi beside this file.
+gr.Image.preprocess = lambda component, payload: decode(payload and payload.model_dump())
+
+
+# --- calls --------------------------------------------------------------------------------------------------------------
+
+def refusal(sentence: str) -> gr.Error:
+    """Return the error that carries a sentence to every client."""
+    return gr.Error(sentence, title="Not read", print_exception=False)
+
+
+def answering(function):
+    """Return a function of one argument that is known under the same name, and says in a sentence what nobody foresaw."""
+    @functools.wraps(function)
+    def answered(argument):
+        try:
+            return function(argument)
+        except gr.Error:
+            raise
+        except Exception as error:
+            traceback.print_exc()  # for whoever runs the server
+            raise refusal(BROKEN) from error
+    return answered
+
+
+class Page(gr.Blocks):
+    """Blocks that open nothing which callers name, keep nothing that they send, and refuse in a sentence."""
+
+    async def preprocess_data(self, block_fn, inputs, state, explicit_call=False):
+        """Return the inputs of a function; raise gr.Error for JSON of the wrong shape."""
+        try:
+            return await super().preprocess_data(block_fn, unmarked(inputs), state, explicit_call)
+        except gr.Error:
+            raise
+        except Exception as error:
+            raise refusal(NO_PICTURE) from error
+        finally:
+            for block in block_fn.inputs:  # Gradio would remember the picture for as long as it remembers the caller
+                state._update_value_in_config(block._id, None)
+
+
+# Gradio describes every component of the page anew for every caller: half of its work in a call, and none of ours ever changes
+describe = BlocksConfig.config_for_block
+describe_once = functools.cache(lambda block: describe(block._id, [], block))
+
+
+def described(number, rendered, block, renderable=None):
+    """Return the description of a component, in which a value may be put; where no caller `rendered` any, a remembered one."""
+    if rendered or renderable:
+        return describe(number, rendered, block, renderable)
+    known = describe_once(block)
+    return {**known, "props": {**known["props"]}}
+
+
+BlocksConfig.config_for_block = staticmethod(described)
+
+
+def unmarked(payload):
+    """Return JSON without the mark by which Gradio would fetch a URL or move a file before `decode` has seen it."""
+    if isinstance(payload, list):
+        return [unmarked(part) for part in payload]
+    if isinstance(payload, dict):
+        return {key: unmarked(part) for key, part in payload.items() if key != "meta"}
+    return payload
