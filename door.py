@@ -9,6 +9,7 @@ import shutil
 import time
 import traceback
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from gradio import Blocks
 from gradio.utils import get_upload_folder
@@ -119,6 +120,7 @@ class Door:
         pages = "|".join(f"/{re.escape(page)}/?" for page, *_ in demo.pages if page)
         self.get, self.post = (re.compile(pattern.format(names=f"(?:{names})", pages=pages), re.ASCII)
                                for pattern in (GET, POST))
+        self.prefix = urlsplit(demo.root_path or "").path.rstrip("/")  # before every path, behind a proxy that leaves it there
         self.mcp = re.compile(MCP if demo.mcp_server else "(?!)")  # else what nothing matches
         self.calls = 0  # calls that run in one shot, or are on their way into the queue
         self.held = 0  # bytes
@@ -141,6 +143,8 @@ class Door:
     async def admit(self, scope, receive, answer) -> None:
         """Pass a request on to Gradio; raise Refused for one that has no business there."""
         method, path = scope["method"], scope["path"]
+        if self.prefix and path.startswith(self.prefix + "/"):
+            path = path.removeprefix(self.prefix)
         if method == "OPTIONS":
             await answer({"type": "http.response.start", "status": 204, "headers": []})
             await answer({"type": "http.response.body"})
@@ -159,7 +163,7 @@ class Door:
         if not asked:
             raise Refused(404)
         if pattern is self.get:
-            self.check_get(scope, asked)
+            self.check_get(scope, path, asked)
             await self.app(scope, receive, answer)
         elif asked["upload"]:
             if shutil.disk_usage(Path(get_upload_folder()).parent).free < FREE:
@@ -168,15 +172,15 @@ class Door:
         else:
             await self.post_call(scope, self.measured(scope, receive, answer), answer, asked)
 
-    def check_get(self, scope, asked) -> None:
+    def check_get(self, scope, path: str, asked) -> None:
         """Raise Refused for a URL that a caller wants fetched, and for the answer of a call that is not there."""
-        if re.match(r"/gradio_api/file=\W*[a-z]{2,}:/", scope["path"], re.IGNORECASE):
+        if re.match(r"/gradio_api/file=\W*[a-z]{2,}:/", path, re.IGNORECASE):
             raise Refused(403, NO_URL)
         self.gradio.api_info = None  # Gradio would tell everybody the address by which the first one asked
         waiting = self.queue.pending_event_ids_session
         if asked["event"] and not any(asked["event"] in events for events in (waiting.get(asked["event"], ()), *waiting.values())):
             raise Refused(404, NO_ANSWER)
-        if scope["path"].endswith("/queue/data"):
+        if path.endswith("/queue/data"):
             session = re.search(r"session_hash=([^&]*)", scope["query_string"].decode("latin-1"))
             if not session or session[1] not in self.queue.pending_messages_per_session:
                 raise Refused(404, NO_ANSWER)

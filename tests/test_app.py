@@ -306,9 +306,12 @@ def test_gradios_own_environment_names_host_and_port_and_ipv6_is_served_and_no_f
     port = free_port()
     process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                env={**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": host,
-                                    "GRADIO_TEMP_DIR": str(tmp_path)}, preexec_fn=heed_ctrl_c)
+                                    "GRADIO_ROOT_PATH": "/digits", "GRADIO_TEMP_DIR": str(tmp_path)}, preexec_fn=heed_ctrl_c)
     assert f"http://{address}:{port}" in process.stdout.readline()
-    assert urllib.request.urlopen(f"http://{address}:{port}/", timeout=20).status == 200
+    for path in ("/", "/digits/", "/digits/config"):  # a proxy in front takes the prefix off, or leaves it there
+        assert urllib.request.urlopen(f"http://{address}:{port}{path}", timeout=20).status == 200
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(f"http://{address}:{port}/digits/gradio_api/file=http://127.0.0.1:1/7.png", timeout=20)
     assert any(tmp_path.rglob("*.png"))  # the examples, and what is uploaded
     process.send_signal(SIGINT)
     _, stderr = process.communicate(timeout=20)
