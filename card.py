@@ -4,6 +4,7 @@ import re
 
 from huggingface_hub import EvalResult, ModelCard
 
+from composing import BY_A_MACHINE, LONGEST, SEED
 from measures import BINS
 from model import HERE
 
@@ -43,10 +44,21 @@ def card_tables(metrics: dict) -> str:
                   f"{hands['conditions']['clean pad']['road']['n'] - hands['whole']['n']} samples found broken: "
                   f"{_percent(hands['whole'])}. Calibration error on the clean pad: {hands['calibration_error']:.4f}, without "
                   f"the broken ones {hands['calibration_error_of_whole']:.4f}.", ""]
+    if "numbers" in metrics:
+        lines += ["**Whole numbers**, composed of whole drawings of unseen writers, of one hand and one pen each, and of MNIST's "
+                  f"test pictures (1 to {LONGEST} digits, seed {SEED}); and written by unseen writers. A string is right, or not:",
+                  ""]
+        lines += _table(("Numbers", "Right (95 % interval)", "n"), [
+            (name, _percent(row), f"{row['n']:,}") for name, row in metrics["numbers"].items()])
     if "pictures" in metrics:
         lines += ["**Photographs and scans**, through the whole road:", ""]
         lines += _table(("Pictures", "Right (95 % interval)", "n"), [
             (name, _percent(row), f"{row['n']:,}") for name, row in metrics["pictures"].items()])
+    for name, rows in metrics.get("fields", {}).items():
+        lines += [f"**Whole fields** ({name}), a string is right as a whole or not; without a person: where the confidence is so "
+                  f"high that of composed numbers {100 * BY_A_MACHINE:g} % are wrong:", ""]
+        lines += _table(("Fields", "Share (95 % interval)", "n"), [
+            (kind, _percent(row), f"{row['n']:,}") for kind, row in rows.items()])
     for kind, title in (("learned", "training has too"), ("never_learned", "training never has")):
         lines += [f"**Corrupted pictures** of MNIST's test part, distortions of a kind that {title} (mean "
                   f"{100 * metrics['corruptions'][kind]['mean']:.1f} %):", ""]
@@ -95,6 +107,14 @@ def write_card(metrics: dict) -> None:
     card.data.model_name = "DigitVision"
     card.data.eval_results = card_results(metrics)
     CARD.write_text(MARKERS.sub(lambda found: found[1] + card_tables(metrics) + found[2], str(card)), encoding="utf-8")
+
+
+def check_card() -> None:
+    """Raise ValueError with a sentence where the card cannot be read."""
+    try:
+        ModelCard.load(CARD)
+    except Exception as error:  # the parsers of its front matter each raise their own
+        raise ValueError(f"{CARD.name} is missing or damaged. Restore it.") from error
 
 
 def card_mistakes(metrics: dict) -> list[str]:

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 INK_LEVEL = 64  # of 255; a quarter of the ink's full strength: darker than noise, fainter than a soft edge's middle
+EDGE = 0.16  # of the height or width; a frame's line lies within it
 FRAME = 160  # of 255; a line along an edge that is darker than this is a printed frame
 PALE = 200  # of 255; a line paler than this is ruled paper, whatever else it crosses
 NEIGHBOUR = 0.28  # of the picture's width; a piece at the border with its middle this far out is not the digit in the middle
@@ -26,15 +27,18 @@ def smooth_noise(ink: np.ndarray) -> np.ndarray:
     return cv2.medianBlur(ink, 3) if lonely > max(8, 0.002 * ink.size) else ink
 
 
-def drop_lines(ink: np.ndarray) -> np.ndarray:
+def drop_lines(ink: np.ndarray, of_text: bool = False) -> np.ndarray:
     """Return the ink without straight lines: a printed frame at the edge, and ruled or squared paper.
 
     Along an edge a line as dark as the ink is a frame, and goes with everything outside of it, if a digit stands free of it;
     if two of them meet at a corner; or if it runs from border to border while nothing touches the border across, as it would
     where a picture was cropped to its ink. Elsewhere a line goes where it runs from border to border, and is paler than the
-    ink or a thin one of several; the strokes on it and across it stay.
+    ink or a thin one of several; the strokes on it and across it stay. In a line `of_text`, which may be cropped to its ink, an
+    upright line can be a 1: there it goes only where it is pale, or closer to the edge than any digit is wide.
     """
-    lines = _find_lines(ink) + [line.turned() for line in _find_lines(cv2.transpose(ink))]
+    near = 0.15 * min(1.0, ink.shape[0] / ink.shape[1]) if of_text else EDGE
+    upright = [line.turned() for line in _find_lines(cv2.transpose(ink), near)]
+    lines = _find_lines(ink) + [line for line in upright if not of_text or line.edge or line.pale]
     if not lines:
         return ink
     gone = np.zeros(ink.shape, bool)
@@ -94,8 +98,9 @@ class Line(NamedTuple):
                              under=self.under.T, edge={"top": "left", "bottom": "right", "": ""}[self.edge])
 
 
-def _find_lines(ink: np.ndarray) -> list[Line]:
-    """Return the lines that run from left to right, up to 4 degrees askew."""
+def _find_lines(ink: np.ndarray, near_edge: float = EDGE) -> list[Line]:
+    """Return the lines that run from left to right, up to 4 degrees askew; within the share `near_edge` of the height from the
+    upper or lower edge they may be a frame's."""
     height, width = ink.shape
     inked, near = cv2.reduce(ink, 0, cv2.REDUCE_MAX)[0] > INK_LEVEL // 2, max(2, width // 10)
     if inked.mean() < 0.5 or not (inked[:near].any() or inked[-near:].any()):  # the usual case: nothing runs to a border
@@ -127,9 +132,9 @@ def _find_lines(ink: np.ndarray) -> list[Line]:
         level = float(np.quantile(np.where(band, ink, 0).max(axis=0)[thick > 0], 0.3))  # strokes lie on less than 70 % of it
         ends = thick[:near].any(), thick[-near:].any()
         edge, beyond = "", band
-        if middle.max() < 0.16 * height:
+        if middle.max() < near_edge * height:
             edge, beyond, leaves = "top", row <= middle + reach, middle <= 1
-        elif middle.min() > 0.84 * height:
+        elif middle.min() > (1 - near_edge) * height:
             edge, beyond, leaves = "bottom", row >= middle - reach, middle >= height - 2
         if edge and not (all(ends) or leaves[0] and not ends[0] or leaves[-1] and not ends[1]):  # or it leaves the picture
             edge = ""

@@ -23,7 +23,9 @@ VALIDATION = 5_000  # pictures; the last of MNIST's 60,000, written by people wh
 VALIDATION_WRITERS = 0.2  # share of the writers of stroke files that are never learned from
 NO_DIGIT = -1  # the label of what is no digit: letters, signs, scribbles
 LOOK_ALIKES = frozenset("OoIliZzSsqgbB/|")  # letters and signs that are digits in shape; neither learned from nor measured
-HANDS = {"0": {"slashed": 0.1}, "1": {"hooked": 0.4, "footed": 0.2}, "7": {"crossed": 0.25}}  # how often a redrawn digit gets one
+HANDS = {  # how often a redrawn digit gets the style of another hand
+    "0": {"slashed": 0.1}, "1": {"hooked": 0.4, "footed": 0.2}, "4": {"open": 0.2}, "7": {"crossed": 0.25}}
+HALVES = {"0": "lr", "2": "l", "3": "l", "4": "l", "5": "lr", "6": "r", "7": "l", "9": "l"}  # which half is like no digit
 PAD = 280  # pixels; the side of the page's sketch pad, on which strokes are drawn
 SILENCE = 30  # seconds that a mirror of MNIST may say nothing
 FARTHEST = 1e9  # from the origin that a point of a stroke may lie, in any unit: a square of it is still a float32
@@ -174,11 +176,11 @@ class Strokes:
         return Strokes([self.samples[row] for row in rows], self.labels[rows], self.writers[rows])
 
 
-def load_strokes(paths: str | Path) -> Strokes:
+def load_strokes(paths: str | Path, numbers: bool = False) -> Strokes:
     """Return the samples of stroke files (.npz with points, stroke_start, sample_start, label, writer; nothing pickled).
 
-    Several files are named with commas between them. Raises ValueError with a sentence for a file that is missing or laid out
-    in another way.
+    Several files are named with commas between them. Only where `numbers` is said may a sample be several digits. Raises
+    ValueError with a sentence for a file that is missing or laid out in another way.
     """
     samples, labels, writers = [], [], []
     for path in str(paths).split(","):
@@ -191,7 +193,7 @@ def load_strokes(paths: str | Path) -> Strokes:
                     or not label.shape == writer.shape == (len(sample_start) - 1,)
                     or any(start.dtype.kind not in "iu" or start.ndim != 1 or (np.diff(start.astype(np.int64)) < 1).any()
                            or start[0] < 0 or start[-1] > end for start, end in starts)
-                    or any(each.isdigit() and each not in DIGITS for each in label)):
+                    or any(each.isdigit() and not (each in DIGITS or numbers and each.isascii()) for each in label)):
                 raise ValueError("parts that do not fit each other")
         except Exception as error:  # numpy, zipfile and the missing keys each raise their own
             raise ValueError(f"{path} is no stroke file. Name an .npz with points, stroke_start, sample_start, label and "
@@ -296,15 +298,16 @@ def scribble(random: np.random.Generator) -> list[np.ndarray]:
 def render(strokes: Strokes, times: int, seed: int) -> Pictures:
     """Return drawings of every sample after the road of `preprocess.see`, each with a pen, a size and a hand of its own.
 
-    A digit is drawn `times` times, from the second time on shaken and, now and then, restyled. What is no digit is drawn once,
-    with the label NO_DIGIT; what may be one (LOOK_ALIKES) is left out. Raises ValueError with a sentence where nothing is left.
+    A digit is drawn `times` times, from the second time on shaken and, now and then, restyled. What is no digit is drawn half
+    as often, at least once, with the label NO_DIGIT; what may be one (LOOK_ALIKES) is left out. Raises ValueError with a sentence
+    where nothing is left.
     """
     random = np.random.default_rng(seed)
     seen, labels = [], []
     for sample, label in zip(strokes.samples, strokes.labels, strict=True):
         if label in LOOK_ALIKES:
             continue
-        for time in range(times if label.isdigit() else 1):
+        for time in range(times if label.isdigit() else max(1, times // 2)):
             hand = sample
             if time:
                 for style, often in HANDS.get(label, {}).items():
@@ -324,5 +327,30 @@ def render(strokes: Strokes, times: int, seed: int) -> Pictures:
 def render_scribbles(count: int, seed: int) -> Pictures:
     """Return `count` scribbles after the road of `preprocess.see`, with the label NO_DIGIT."""
     random = np.random.default_rng(seed)
-    scribbles = Strokes([scribble(random) for _ in range(count)], np.array(["scribble"] * count), np.array([""] * count))
-    return render(scribbles, 1, seed)
+    return _render_no_digits([scribble(random) for _ in range(count)], "scribble", seed)
+
+
+def render_halves(strokes: Strokes, count: int, seed: int) -> Pictures:
+    """Return `count` halves of digits, cut off upright, with the label NO_DIGIT; none of those that can be a digit (HALVES)."""
+    random = np.random.default_rng(seed)
+    digits = [(sample, HALVES[label]) for sample, label in zip(strokes.samples, strokes.labels, strict=True) if label in HALVES]
+    halves = []
+    while digits and len(halves) < count:
+        sample, sides = digits[random.integers(len(digits))]
+        side, share, points = random.choice(list(sides)), random.uniform(0.3, 0.5), np.concatenate(sample)
+        half = [part for stroke in sample for part in _on_one_side(stroke, points, share, side)]
+        halves += [half] if half else []
+    return _render_no_digits(halves, "half", seed)
+
+
+def _on_one_side(stroke: np.ndarray, points: np.ndarray, share: float, side: str) -> list[np.ndarray]:
+    """Return the parts of a stroke in the share of the width of all points that lies furthest to the "l"eft or "r"ight."""
+    cut = points[:, 0].min() + (share if side == "l" else 1 - share) * np.ptp(points[:, 0])
+    inside = stroke[:, 0] <= cut if side == "l" else stroke[:, 0] >= cut
+    parts = np.split(stroke, np.flatnonzero(np.diff(inside)) + 1)
+    return [part.astype(np.float32) for part, kept in zip(parts, inside[np.r_[0, np.flatnonzero(np.diff(inside)) + 1]], strict=True)
+            if kept and len(part) > 1]
+
+
+def _render_no_digits(samples: list[list[np.ndarray]], name: str, seed: int) -> Pictures:
+    return render(Strokes(samples, np.array([name] * len(samples)), np.array([""] * len(samples))), 1, seed)

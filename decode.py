@@ -271,3 +271,29 @@ def shrink(pixels: np.ndarray, side: int) -> np.ndarray:
         return pixels
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+
+
+def size_of(image) -> tuple[int, int]:
+    """Return (width, height), upright, of what `to_pixels` takes, as it was before `to_pixels` made it smaller.
+
+    Raises PictureError with a sentence, as `to_pixels` does for the same picture.
+    """
+    if isinstance(image, dict):
+        image = flatten_sketch(image)
+    if isinstance(image, (str, Path)):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                with Image.open(image, formats=FORMATS) as opened:
+                    return upright_size(opened)
+        except Exception as error:
+            raise PictureError(NO_PICTURE) from error
+    if isinstance(image, Image.Image):
+        return upright_size(image)
+    height, width = channels_last(tensor_to_array(image) if isinstance(image, torch.Tensor) else image).shape[:2]
+    return width, height
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Return (width, height) of a picture after `upright`."""
+    return upright(Image.new("1", image.size), image).size

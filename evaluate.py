@@ -3,6 +3,7 @@
     python evaluate.py                      measure on MNIST's test part, write metrics.json, figures and the card's tables
     python evaluate.py --strokes FILES      the same, and on drawings of unseen writers, under every condition
     python evaluate.py --pictures TABLES    the same, and on labelled photographs and scans
+    python evaluate.py --strokes FILES --numbers FILE      the same, and on whole numbers that unseen writers wrote
     python evaluate.py --check              do card, metrics, figures, examples and weights belong together? needs no data
     python evaluate.py --check --data-dir data      measure again as well, and compare
 """
@@ -10,244 +11,42 @@
 import argparse
 import hashlib
 import json
-import os
-import platform
-import re
 import sys
-import time
 from datetime import date
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
-from huggingface_hub import ModelCard
-from PIL import Image
 
-from card import CARD, card_mistakes, card_tables, write_card
-from conditions import BROKEN, CONDITIONS, LEARNED, NEVER_LEARNED, STYLES, draw_style
-from data import LOOK_ALIKES, Pictures, Strokes, load_labelled, load_mnist, load_strokes, name_of, scribble, split_writers
+from card import CARD, card_mistakes, card_tables, check_card, write_card
+from composing import measure_fields, measure_numbers
+from data import load_strokes, split_writers
+from fields import FieldReader
 from figures import draw_figures, draw_hands
 from files import refuse, write_whole
-from measures import auroc, calibration_error, confusion_of, logits_of, per_class, share, wilson
 from model import HERE, WEIGHTS, WEIGHTS_FILE
-from preprocess import see
-from recognize import DIGITS, Reading, Recognizer, find_pictures
+from recognize import Recognizer, find_pictures
+from trials import (
+    load_unseen,
+    measure_corruptions,
+    measure_hands,
+    measure_pictures,
+    measure_refusal,
+    measure_seeds,
+    measure_speed,
+    measure_test,
+    open_weights,
+)
 
 EXAMPLES = HERE / "examples"
 METRICS_FILE = "metrics.json"
 HANDS_FIGURE = "hands.png"
-SEED = 12345  # of every drawing and every corruption
 CORRUPTED = 1000  # pictures of MNIST's test part that are corrupted, the first ones
 SAME = 0.0002  # of an accuracy; two of MNIST's test pictures may fall the other way on another processor
 EXAMPLE_TOLERANCE = 0.02  # of a probability, likewise
 
 
-# --- measures -----------------------------------------------------------------------------------------------------------
-
-def open_weights(name: str | None) -> Recognizer:
-    """Return the recogniser of some weights; raise ValueError with a sentence where they do not say how they were made."""
-    recognizer = Recognizer.from_pretrained(name)
-    missing = sorted({"seed", "recipe", "pictures", "history", "validation_accuracy"} - recognizer.net.facts.keys())
-    if missing:
-        raise ValueError(f"These weights do not say how they were made: their header has no {missing[0]}. Name a folder that "
-                         f"train.py wrote.")
-    return recognizer
-
-
-def through_the_road(recognizer: Recognizer, pictures: Pictures) -> float:
-    """Return the accuracy on pictures that take the whole road of an upload, `preprocess.see` first; no ink is wrong."""
-    seen = [see(picture) for picture in pictures.seen.numpy()]
-    kept = [row for row, picture in enumerate(seen) if picture is not None]
-    logits = logits_of(recognizer.net, torch.from_numpy(np.stack([seen[row] for row in kept])))
-    return float((logits.argmax(1) == pictures.labels[kept]).sum() / len(pictures))
-
-
-def measure_test(recognizer: Recognizer, data_dir: str) -> tuple[dict, Pictures, np.ndarray]:
-    """Return the figures on MNIST's test part, its pictures, and the probabilities (10,000, 10)."""
-    pictures = load_mnist(data_dir, train=False)
-    logits = logits_of(recognizer.net, pictures.seen)
-    probabilities = (logits / recognizer.net.temperature).softmax(1).double().numpy()
-    labels = pictures.labels.numpy()
-    confusion = confusion_of(probabilities.argmax(1), labels)
-    right = int(confusion.trace())
-    return {
-        "n": len(labels), "right": right, "accuracy": right / len(labels), "interval": wilson(right, len(labels)),
-        "accuracy_through_the_road": through_the_road(recognizer, pictures),
-        "calibration_error": calibration_error(probabilities, labels),
-        "per_class": per_class(confusion), "confusion": confusion.tolist(),
-    }, pictures, probabilities
-
-
-def read_all(recognizer: Recognizer, pictures) -> list[Reading]:
-    """Return the readings of many pictures; the whole road is taken."""
-    return [reading for batch in batches(pictures) for reading in recognizer.read_batch(batch)]
-
-
-def digits_of(readings: list[Reading]) -> np.ndarray:
-    """Return the digit, 0 to 9, that is likeliest in every reading (N,); -1 where none was read."""
-    return np.array([int(reading.digit or -1) for reading in readings])
-
-
-def batches(items, size: int = 64):
-    """Yield lists of up to `size` items."""
-    items = iter(items)
-    while batch := list(islice(items, size)):
-        yield batch
-
-
-def plainly_resized(picture: np.ndarray) -> np.ndarray:
-    """Return (28, 28) uint8 as most demos see a picture: grey by Pillow, resized as it is, inverted."""
-    return 255 - np.asarray(Image.fromarray(picture).convert("L").resize((28, 28)))
-
-
-def load_unseen(paths: str) -> Strokes:
-    """Return the strokes of stroke files whose writers nothing was learned from.
-
-    Raises ValueError with a sentence where that is not enough to measure: all ten digits, letters, signs, and two writers with
-    ten digits each.
-    """
-    unseen = split_writers(load_strokes(paths))[1]
-    labels = [label for label in unseen.labels if label not in LOOK_ALIKES]
-    others = {label.isalpha() for label in labels if not label.isdigit()}
-    _, digits = np.unique(unseen.writers[np.char.isdigit(unseen.labels)], return_counts=True)
-    if not set(DIGITS) <= set(labels) or len(others) < 2 or (digits >= 10).sum() < 2:
-        raise ValueError("The stroke files hold too little of unseen writers to measure on. Name files with digits, letters and "
-                         "signs of more writers.")
-    return unseen
-
-
-def measure_hands(recognizer: Recognizer, strokes: Strokes) -> tuple[dict, list]:
-    """Return shares of right answers on drawings of strokes whose writers nothing was learned from, one drawing per sample,
-    and what is still read wrong on the clean pad, the surest first, as (picture, label, reading).
-
-    For every condition and style: the whole road beside a plain resize. On a clean pad also: the share without the samples
-    that are broken, the calibration error, and the spread over the writers.
-    """
-    digits = strokes[np.char.isdigit(strokes.labels)]
-    labels = digits.labels.astype(int)
-    found, mistakes = {"conditions": {}, "styles": {}}, []
-    for name, condition in CONDITIONS.items():
-        random = np.random.default_rng(SEED)
-        pictures = [condition(sample, random) for sample in digits.samples]
-        readings = read_all(recognizer, pictures)
-        right = digits_of(readings) == labels
-        plain = logits_of(recognizer.net, torch.from_numpy(np.stack([plainly_resized(p) for p in pictures]))).argmax(1).numpy()
-        found["conditions"][name] = {"road": share(right.sum(), len(labels)),
-                                     "plain": share((plain == labels).sum(), len(labels))}
-        if name == "clean pad":
-            whole = np.array([name_of(sample) not in BROKEN for sample in digits.samples])
-            probabilities = np.stack([np.full(10, 0.1) if r.probabilities is None else r.probabilities for r in readings])
-            found |= {"writers": _spread(digits.writers, right), "whole": share(right[whole].sum(), int(whole.sum())),
-                      "calibration_error": calibration_error(probabilities, labels),
-                      "calibration_error_of_whole": calibration_error(probabilities[whole], labels[whole])}
-            wrong = sorted(np.flatnonzero(~right), key=lambda row: -readings[row].confidence)
-            mistakes = [(pictures[row], digits.labels[row], readings[row]) for row in wrong]
-    for name, digit in STYLES.items():
-        random = np.random.default_rng(SEED)
-        samples = digits[digits.labels == digit].samples
-        right = digits_of(read_all(recognizer, [draw_style(name, sample, random) for sample in samples])) == int(digit)
-        found["styles"][name] = share(right.sum(), len(samples))
-    return found, mistakes
-
-
-def _spread(writers: np.ndarray, right: np.ndarray) -> dict:
-    """Return mean and deviation of the writers' accuracies, and the mean of the worst tenth of them (at least one)."""
-    accuracies = np.sort([right[writers == writer].mean() for writer in np.unique(writers) if (writers == writer).sum() >= 10])
-    worst = accuracies[:max(1, round(len(accuracies) / 10))]
-    return {"n": len(accuracies), "mean": accuracies.mean(), "deviation": accuracies.std(ddof=1), "worst_tenth": worst.mean()}
-
-
-def measure_refusal(recognizer: Recognizer, strokes: Strokes) -> dict:
-    """Return how much of what is no digit is refused (letters and signs of unseen writers, scribbles), and the area under the
-    curve of the score that refuses, against the digits of the same writers."""
-    random = np.random.default_rng(SEED)
-    kept = np.array([not label.isdigit() and label not in LOOK_ALIKES for label in strokes.labels])
-    kinds = {"letters": strokes[kept & np.char.isalpha(strokes.labels)].samples,
-             "signs": strokes[kept & ~np.char.isalpha(strokes.labels)].samples,
-             "scribbles": [scribble(random) for _ in range(500)],
-             "digits": strokes[np.char.isdigit(strokes.labels)].samples}
-    clean = CONDITIONS["clean pad"]
-    scores, refused = {}, {}
-    for kind, samples in kinds.items():
-        readings = read_all(recognizer, (clean(sample, random) for sample in samples))
-        scores[kind] = np.array([0.0 if r.probabilities is None else np.sort(r.probabilities)[-2:].sum() for r in readings])
-        refused[kind] = share((scores[kind] < recognizer.strange).sum(), len(samples))
-    others = np.concatenate([scores[kind] for kind in ("letters", "signs", "scribbles")])
-    return {**refused, "auroc": auroc(scores["digits"], others)}
-
-
-def measure_corruptions(recognizer: Recognizer, pictures: Pictures) -> dict:
-    """Return shares of right answers on corrupted pictures of MNIST's test part that take the whole road."""
-    found = {}
-    for kind, corruptions in (("learned", LEARNED), ("never_learned", NEVER_LEARNED)):
-        found[kind] = {}
-        for name, corrupt in corruptions.items():
-            random = np.random.default_rng(SEED)
-            readings = read_all(recognizer, (corrupt(seen, random) for seen in pictures.seen.numpy()))
-            right = digits_of(readings) == pictures.labels.numpy()
-            found[kind][name] = share(right.sum(), len(right))
-        found[kind]["mean"] = float(np.mean([each["share"] for each in found[kind].values()]))
-    return found
-
-
-def measure_seeds(recognizer: Recognizer, folders: str, data_dir: str) -> dict:
-    """Return how the accuracy on MNIST's test part varies over seeds: that of the weights and of further folders of weights.
-
-    Raises ValueError with a sentence where the recipes differ in more than the seed, or where a seed comes twice.
-    """
-    nets = [recognizer.net, *(open_weights(folder).net for folder in folders.split(","))]
-    recipes = [{**net.facts["recipe"], "seed": None} for net in nets]
-    seeds = [net.facts["seed"] for net in nets]
-    if any(recipe != recipes[0] for recipe in recipes) or len(set(seeds)) < len(seeds):
-        raise ValueError("These weights are not of one recipe with a seed each. Train them with the same settings, but for --seed.")
-    pictures = load_mnist(data_dir, train=False)
-    each = [float((logits_of(net, pictures.seen).argmax(1) == pictures.labels).float().mean()) for net in nets]
-    return {"seeds": seeds, "accuracies": each, "mean": float(np.mean(each)), "deviation": float(np.std(each, ddof=1))}
-
-
-def measure_pictures(recognizer: Recognizer, tables: str) -> dict:
-    """Return {name of the folder: share of right answers} for tables of labelled pictures, commas between their names."""
-    found = {}
-    for table in map(Path, tables.split(",")):
-        pictures, labels = load_labelled(table)
-        right = digits_of(read_all(recognizer, pictures)) == labels
-        found[table.resolve().parent.name] = share(right.sum(), len(labels))
-    return found
-
-
-def measure_speed(recognizer: Recognizer) -> dict:
-    """Return milliseconds of processor time a picture, medians on one thread, and the machine they were measured on."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    sketch = np.full((280, 280), 255, np.uint8)
-    sketch[60:220, 130:150] = 0
-    one, many = torch.zeros(1, 1, 28, 28), torch.zeros(64, 1, 28, 28)
-    speed = {"read": _milliseconds(lambda: recognizer.read(sketch)),
-             "network": _milliseconds(lambda: recognizer.quick.probabilities(one)),
-             "network_in_batches_of_64": _milliseconds(lambda: recognizer.quick.probabilities(many)) / 64}
-    torch.set_num_threads(threads)
-    return speed | {"machine": f"one core of {_processor()} ({os.cpu_count()} cores)"}
-
-
-def _milliseconds(call, times: int = 50) -> float:
-    """Return the median processor time of a call."""
-    for _ in range(5):
-        call()
-    spent = []
-    for _ in range(times):
-        started = time.process_time()
-        call()
-        spent.append(time.process_time() - started)
-    return round(1000 * float(np.median(spent)), 3)
-
-
-def _processor() -> str:
-    """Return the name of this machine's processor."""
-    cpuinfo = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*:\s*(.+)", cpuinfo.read_text()) if cpuinfo.exists() else []
-    return names[0] if names else platform.processor() or platform.machine()
-
+# --- metrics ------------------------------------------------------------------------------------------------------------
 
 def read_examples(recognizer: Recognizer) -> dict:
     """Return what is read in every picture of examples/: {file name: {digit, confidence}}."""
@@ -261,8 +60,6 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-# --- metrics ------------------------------------------------------------------------------------------------------------
-
 def describe_weights(recognizer: Recognizer, file: Path) -> dict:
     """Return what identifies the weights: hashes, parameters, bytes, temperature, seed, validation."""
     net = recognizer.net
@@ -273,7 +70,7 @@ def describe_weights(recognizer: Recognizer, file: Path) -> dict:
 
 
 def evaluate(name: str | None, data_dir: str, strokes: str | None = None, tables: str | None = None,
-             seeds: str | None = None) -> None:
+             seeds: str | None = None, numbers: str | None = None) -> None:
     """Measure everything and write metrics.json and the figures beside the weights; the card if they are the project's.
 
     Without stroke files, tables of pictures or weights of other seeds, what was measured on them before is kept if it was
@@ -287,7 +84,9 @@ def evaluate(name: str | None, data_dir: str, strokes: str | None = None, tables
         check_card()
     before = read_metrics(folder) if (folder / METRICS_FILE).exists() else {}
     unseen = load_unseen(strokes) if strokes else None
-    more = {"pictures": measure_pictures(recognizer, tables)} if tables else {}
+    written = split_writers(load_strokes(numbers, numbers=True))[1] if numbers else None
+    reader = FieldReader(recognizer)
+    more = {"pictures": measure_pictures(recognizer, tables), "fields": measure_fields(reader, tables)} if tables else {}
     more |= {"seeds": measure_seeds(recognizer, seeds, data_dir)} if seeds else {}
     test, pictures, probabilities = measure_test(recognizer, data_dir)
     metrics = {"date": date.today().isoformat(), "weights": describe_weights(recognizer, folder / WEIGHTS_FILE), "test": test,
@@ -295,14 +94,15 @@ def evaluate(name: str | None, data_dir: str, strokes: str | None = None, tables
                "speed": measure_speed(recognizer), "examples": read_examples(recognizer),
                "versions": {"torch": torch.__version__, "numpy": np.__version__}}
     if before and before["weights"]["hash"] == metrics["weights"]["hash"]:
-        metrics |= {part: before[part] for part in ("hands", "refusal", "pictures", "seeds") if part in before}
+        metrics |= {part: before[part] for part in ("hands", "refusal", "pictures", "fields", "seeds", "numbers") if part in before}
     else:
         (folder / "figures" / HANDS_FIGURE).unlink(missing_ok=True)
     metrics |= more
     (folder / "figures").mkdir(exist_ok=True)
     if unseen is not None:
         hands, mistakes = measure_hands(recognizer, unseen)
-        metrics |= {"hands": hands, "refusal": measure_refusal(recognizer, unseen)}
+        metrics |= {"hands": hands, "refusal": measure_refusal(recognizer, unseen),
+                    "numbers": measure_numbers(reader, unseen, written, pictures)}
         draw_hands(folder / "figures" / HANDS_FIGURE, mistakes)
     draw_figures(folder / "figures", recognizer.net.facts["history"], metrics, pictures, probabilities)
     metrics["figures"] = figure_hashes(folder)
@@ -327,14 +127,6 @@ def read_metrics(folder: Path) -> dict:
         raise ValueError(f"{folder / METRICS_FILE} is missing or damaged. Restore it, or delete what is there. Run 'make evaluate' "
                          f"then.") from error
     return metrics
-
-
-def check_card() -> None:
-    """Raise ValueError with a sentence where the card cannot be read."""
-    try:
-        ModelCard.load(CARD)
-    except Exception as error:  # the parsers of its front matter each raise their own
-        raise ValueError(f"{CARD.name} is missing or damaged. Restore it.") from error
 
 
 def figure_hashes(folder: Path) -> dict:
@@ -386,13 +178,15 @@ def main() -> int:
     parser.add_argument("--pictures", metavar="TABLES",
                         help="tables of labelled pictures (.csv with file and label, and boxes_xywh where a file shows several "
                              "digits; commas between them)")
+    parser.add_argument("--numbers", metavar="FILE", help="with --strokes, of whose digits numbers are composed: a stroke file of "
+                                                          "whole numbers")
     parser.add_argument("--seeds", metavar="FOLDERS", help="folders of weights of the same recipe and other seeds (commas between "
                                                            "them); mean and deviation over all")
     parser.add_argument("--check", action="store_true", help="only check that everything belongs together; writes nothing")
     flags = parser.parse_args()
     try:
         if not flags.check:
-            evaluate(flags.weights, flags.data_dir or "data", flags.strokes, flags.pictures, flags.seeds)
+            evaluate(flags.weights, flags.data_dir or "data", flags.strokes, flags.pictures, flags.seeds, flags.numbers)
             return 0
         wrong = check(flags.weights, flags.data_dir)
     except KeyboardInterrupt:

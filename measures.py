@@ -53,16 +53,17 @@ def calibrate(net: DigitNet, validation: Pictures) -> None:
     digits, labels = digits.numpy(), validation.labels.numpy()
     two = np.sort(probabilities, axis=1)[:, -2:].sum(axis=1)
     strange = float(np.quantile(two[digits], 0.01))
+    wrong = probabilities[digits].argmax(axis=1) != labels[digits]
     net.facts["limits"] = {
-        "errors": [error_limit(probabilities[digits], labels[digits], target) for target in ERROR_TARGETS],
+        "errors": [error_limit(probabilities[digits].max(axis=1), wrong, target) for target in ERROR_TARGETS],
         "not_a_digit": strange,
         "refused": {"right": int((two[~digits] < strange).sum()), "n": int((~digits).sum())},
     }
 
 
-def error_limit(probabilities: np.ndarray, labels: np.ndarray, target: float) -> dict:
-    """Return the least threshold on the confidence that keeps the share of wrong answers within `target`, and what it costs."""
-    confidence, wrong = probabilities.max(axis=1), probabilities.argmax(axis=1) != labels
+def error_limit(confidence: np.ndarray, wrong: np.ndarray, target: float) -> dict:
+    """Return the least threshold on the confidence (N,) that keeps the share of answers that are wrong (N,) bool within `target`,
+    and what it costs."""
     order = np.argsort(-confidence, kind="stable")
     kept = np.arange(1, len(order) + 1)
     within = np.flatnonzero(wrong[order].cumsum() <= target * kept)

@@ -54,9 +54,10 @@ class DigitNet(
 ):
     """A convolutional network that gives ten logits for a 28x28 picture of a digit.
 
-    A 5x5 stem with stride 2, two 3x3 layers on 14x14, two on 7x7, each with batch norm and ReLU, the mean over the picture, a
-    fully connected head. `channels` are the widths of the stem, of the middle and of the last layers. `facts` is the JSON of
-    the weights file's header, {} for a network that was not loaded; `temperature` (a positive number) divides the logits.
+    A 5x5 stem with stride 2 and a 3x3 layer on 14x14, a 3x3 layer with stride 2 and two more on 7x7, each with batch norm and
+    ReLU, and a fully connected head. `channels` are the widths of the layers on 14x14, of the one that leads to 7x7, and of the
+    last two. `facts` is the JSON of the weights file's header, {} for a network that was not loaded; `temperature` (a positive
+    number) divides the logits.
     """
 
     def __init__(self, channels: list[int] = (32, 64, 128)):
@@ -64,15 +65,13 @@ class DigitNet(
         stem, middle, last = channels
         self.features = nn.Sequential(
             *_layer(1, stem, kernel=5, stride=2),  # (B, stem, 14, 14)
-            *_layer(stem, middle),
-            *_layer(middle, middle),
-            nn.MaxPool2d(2),  # (B, middle, 7, 7)
+            *_layer(stem, stem),
+            *_layer(stem, middle, stride=2),  # (B, middle, 7, 7)
             *_layer(middle, last),
             *_layer(last, last),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),  # (B, last)
+            nn.Flatten(),  # (B, 49 * last); where a stroke lies tells digits apart
         )
-        self.head = nn.Linear(last, 10)
+        self.head = nn.Linear(49 * last, 10)
         self.channels = list(channels)
         self.facts: dict = {}
         self.temperature = 1.0

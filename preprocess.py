@@ -312,12 +312,12 @@ def even_strokes(digit: np.ndarray) -> np.ndarray:
 
 
 def stroke_width(digit: np.ndarray) -> float:
-    """Return the mean width of the strokes in pixels: twice the area over the length of the outline."""
+    """Return the mean width of the strokes in pixels, twice the area over the length of the outline; at most the picture's."""
     mask = np.pad(digit > 127, 1).astype(np.uint8)
     outlines, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     outline = sum(cv2.arcLength(curve, closed=True) for curve in outlines)
     area = float(digit.sum()) / 255
-    return 2 * area / max(outline, 1.0)
+    return min(2 * area / max(outline, 1.0), *map(float, digit.shape))  # faint noise has an area and no outline
 
 
 def scale_to_box(digit: np.ndarray) -> np.ndarray:

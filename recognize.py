@@ -31,6 +31,7 @@ SELF_TEST_TOLERANCE = 0.01  # of a probability; processors round differently, da
 PLOTS = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".eps", ".ps")  # what --plot can write
 PLOTTED = 12  # pictures on one sheet of --plot
 LOOK_AGAIN = 0.9  # of a probability; where less is reached, neighbours at the border are cut off and the digit is looked at again
+STRANGE_COST = 2.3  # times the logarithm of the two largest probabilities together, as for the digits of a number
 CUT_COST = 0.6  # of the logarithm of a probability, for cutting the whole width away; chosen on strings of training writers' digits
 MAX_ERROR = 0.01  # share of wrong answers among the sure ones
 NUMBERS = {2: "Two", 3: "Three", 4: "Four", 5: "Five", 6: "Six"}
@@ -113,6 +114,7 @@ class Recognizer:
                              f"{', '.join(map(str, known))}.")
         self.net = net
         self.quick = net.folded()  # gives the answers
+        self.max_error = max_error
         self.sure = known[max_error]  # the least confidence of a sure answer
         self.strange = strange  # below it, the two largest probabilities together are those of no digit
 
@@ -139,7 +141,7 @@ class Recognizer:
             seen = np.frombuffer(base64.b64decode(test["seen"], validate=True), np.uint8).reshape(1, 28, 28)
             expected = np.array(test["probabilities"], float).reshape(10)
             with np.errstate(all="ignore"):  # damaged numbers overflow
-                passed = np.abs(self._probabilities(seen)[0] - expected).max() < SELF_TEST_TOLERANCE  # not where one is NaN
+                passed = np.abs(self.probabilities(seen)[0] - expected).max() < SELF_TEST_TOLERANCE  # not where one is NaN
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError("The weights carry no usable self-test. Name a file that train.py wrote.") from error
         if not passed:
@@ -170,7 +172,7 @@ class Recognizer:
                 logging.getLogger("digitvision").debug("unreadable", exc_info=True)
                 looks.append(Reading.without_ink("unreadable", ODD))
         pictures = [picture for look in looks if isinstance(look, tuple) for picture in (look[0], *look[1])]
-        rows = iter(self._probabilities(np.stack(pictures)) if pictures else ())
+        rows = iter(self.probabilities(np.stack(pictures)) if pictures else ())
         return [look if isinstance(look, Reading) else
                 self._look_again(self._judge(look[0], next(rows), list(islice(rows, len(look[1])))), look[2]) for look in looks]
 
@@ -182,10 +184,11 @@ class Recognizer:
         looks = second_looks(cleaned)
         if not looks:
             return reading
-        probabilities = self._probabilities(np.stack([seen for _, seen in looks]))
-        scores = np.log(probabilities.max(axis=1)) - CUT_COST * np.array([share for share, _ in looks])
+        probabilities = self.probabilities(np.stack([seen for _, seen in looks]))
+        scores = liking(probabilities) - CUT_COST * np.array([share for share, _ in looks])
         best = int(scores.argmax())
-        return self._judge(looks[best][1], probabilities[best], []) if scores[best] > np.log(reading.confidence) else reading
+        better = scores[best] > liking(reading.probabilities[None])[0]
+        return self._judge(looks[best][1], probabilities[best], []) if better else reading
 
     def _judge(self, seen: np.ndarray, probabilities: np.ndarray, parts: list[np.ndarray]) -> Reading:
         """Return the reading for the probabilities (10,) of a picture, and those of each thing in it if there are several."""
@@ -206,10 +209,16 @@ class Recognizer:
             verdict, message = "digit", f"This is {_a(first)} ({sure} sure)."
         return Reading(probabilities, DIGITS[first], confidence, verdict, message, seen)
 
-    def _probabilities(self, seen: np.ndarray) -> np.ndarray:
+    def probabilities(self, seen: np.ndarray) -> np.ndarray:
         """Return (N, 10) float64 probabilities, each row summing to 1, of (N, 28, 28) uint8 pictures."""
         probabilities = self.quick.probabilities(to_tensor(seen)).double().numpy()
         return probabilities / probabilities.sum(axis=1, keepdims=True)  # float32 sums to 1 within 1e-6 only
+
+
+def liking(probabilities: np.ndarray) -> np.ndarray:
+    """Return (N,) how much the network likes pictures, by their probabilities (N, 10): as one digit, and as a digit at all."""
+    first, two = probabilities.max(axis=1), np.sort(probabilities, axis=1)[:, -2:].sum(axis=1)
+    return np.log(first) + STRANGE_COST * np.log(two)
 
 
 def _a(digit: int) -> str:

@@ -36,17 +36,21 @@ import torch.nn.functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from composing import calibrate_numbers, render_cuts
 from data import (
     NO_DIGIT,
     Pictures,
+    Strokes,
     load_folder,
     load_mnist,
     load_strokes,
     render,
+    render_halves,
     render_scribbles,
     split_mnist,
     split_writers,
 )
+from fields import FieldReader
 from files import pack, refuse, remove_parts, unpack, write_whole
 from measures import calibrate, logits_of
 from model import WEIGHTS, WEIGHTS_FILE, DigitNet, save_weights
@@ -69,7 +73,7 @@ class TrainConfig:
     data_dir: str = setting("data", "folder of MNIST; downloaded there where it is missing")
     out: str = setting(str(WEIGHTS), "folder to write the weights to")
     seed: int = setting(0, "reaches everything random")
-    epochs: int = setting(24, "passes over the training pictures")
+    epochs: int = setting(20, "passes over the training pictures")
     batch_size: int = setting(256, "pictures a step")
     lr: float = setting(0.4, "learning rate at the peak of the one-cycle schedule (SGD, Nesterov momentum)")
     momentum: float = setting(0.9, "of SGD")
@@ -79,8 +83,9 @@ class TrainConfig:
     channels: str = setting("32,64,128", "widths of the network: stem, middle, last")
     strokes: str = setting("", "stroke files to learn from beside MNIST (.npz, commas between them); a fifth of the writers is "
                                "held back; letters and signs teach that no class is likely")
-    renders: int = setting(4, "drawings made of every stroke sample, each with a pen of its own")
-    scribbles: int = setting(3000, "scribbles to learn from beside strokes that are no digits")
+    renders: int = setting(4, "drawings made of every digit of the strokes, each with a pen of its own; half as many of the others")
+    scribbles: int = setting(3000, "scribbles to learn from beside strokes that are no digits; and half as many halves of digits")
+    numbers: int = setting(3000, "numbers composed of the strokes, of which the pieces that hold a digit are learned, and mixtures")
     extra: str = setting("", "folder of further pictures, one sub-folder per class")
     rotate: float = setting(14.0, "largest rotation, degrees")
     scale: float = setting(0.14, "largest change of width and of height, as a share")
@@ -92,14 +97,19 @@ class TrainConfig:
     filter: float = setting(0.1, "share of pictures seen through a random 3x3 filter (Xu et al. 2021)")
     noise: float = setting(0.1, "largest standard deviation of noise on the ink, of 1")
     erase: float = setting(0.1, "share of pictures from which a small square is erased")
+    settle: float = setting(0.5, "share of these distortions that is gone at the end; they shrink over the last quarter of the run")
+    precision: str = setting("float32", "of the passes on a processor, or bfloat16, which some multiply faster and others slower; "
+                                        "an accelerator takes bfloat16")
     threads: int = setting(0, "threads of torch; 0 takes one per core")
 
+
+DISTORTIONS = ("rotate", "scale", "shear", "shift", "elastic", "thickness", "neighbour", "filter", "noise", "erase")
 
 RECIPES = {
     "full": TrainConfig(),
     "quick": TrainConfig(out="runs/quick", epochs=1, batch_size=128, lr=0.3, channels="16,32,64", averaging=0.98, rotate=0.0,
                          scale=0.0, shear=0.0, shift=0.0, elastic=0.0, thickness=0.0, neighbour=0.0, filter=0.0, noise=0.0,
-                         erase=0.0),
+                         erase=0.0, settle=0.0),
 }
 
 
@@ -162,6 +172,12 @@ def augment(ink: torch.Tensor, config: TrainConfig, random: torch.Generator) -> 
     return ink
 
 
+def settled(config: TrainConfig, progress: float) -> TrainConfig:
+    """Return the configuration with the distortions of a moment of the run, 0 to 1: what is met in use is not distorted twice."""
+    left = 1 - config.settle * min(1.0, max(0.0, progress - 0.75) / 0.2)
+    return config if left == 1 else replace(config, **{name: left * getattr(config, name) for name in DISTORTIONS})
+
+
 def learning_rate(step: int, steps: int, peak: float) -> float:
     """Return the one-cycle rate (Smith and Topin 2018): a rise over the first fifth of the steps, then a cosine to zero."""
     rise = 0.2 * steps
@@ -178,7 +194,7 @@ class Run:
         self.config, self.all_validation = config, validation
         self.validation = validation[validation.labels != NO_DIGIT]
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.low_precision = self.device.type == "cuda" or torch.cpu.get_capabilities().get("avx512_bf16", False)
+        self.low_precision = self.device.type == "cuda" or config.precision == "bfloat16"
         self.net = DigitNet(channels=[int(width) for width in config.channels.split(",")])
         self.net = self.net.to(self.device, memory_format=torch.channels_last)
         self.average = AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(config.averaging), use_buffers=True)
@@ -196,7 +212,8 @@ class Run:
         """Learn from the pictures of these rows; return the loss, before the step, as a tensor without dimensions."""
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.step, self.config.epochs * self.steps_an_epoch, self.config.lr)
-        images = normalise(augment(self.ink[rows].float() / 255, self.config, random))
+        config = settled(self.config, self.step / (self.config.epochs * self.steps_an_epoch))
+        images = normalise(augment(self.ink[rows].float() / 255, config, random))
         images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.low_precision):
             logits = self.net(images)  # (B, 10)
@@ -294,23 +311,27 @@ class Run:
 
 # --- a whole run --------------------------------------------------------------------------------------------------------
 
-def load_pictures(config: TrainConfig) -> tuple[Pictures, Pictures, dict]:
-    """Return training pictures, validation pictures (MNIST's and the unseen writers'), and how many came from where."""
+def load_pictures(config: TrainConfig) -> tuple[Pictures, Pictures, dict, Strokes | None]:
+    """Return training pictures, validation pictures (MNIST's and the unseen writers'), how many came from where, and the unseen
+    writers' strokes, None where no stroke files are named."""
     pictures, validation = split_mnist(load_mnist(config.data_dir, train=True))
-    sources = {"mnist": len(pictures), "mnist_validation": len(validation)}
+    sources, unseen = {"mnist": len(pictures), "mnist_validation": len(validation)}, None
     if config.strokes:
-        seen_writers, unseen_writers = split_writers(load_strokes(config.strokes))
-        drawings, held = render(seen_writers, config.renders, config.seed), render(unseen_writers, 1, 0)
-        sources |= {"strokes": int((drawings.labels != NO_DIGIT).sum()), "strokes_validation": int((held.labels != NO_DIGIT).sum())}
-        pictures, validation = pictures + drawings, validation + held
+        strokes, unseen = split_writers(load_strokes(config.strokes))
+        drawings, held = render(strokes, config.renders, config.seed), render(unseen, 1, 0)
+        others = [render_cuts(strokes, config.numbers, config.seed)] if config.numbers else []
         if (drawings.labels == NO_DIGIT).any():
-            pictures = pictures + render_scribbles(config.scribbles, config.seed)
-            sources["no_digits"] = int((pictures.labels == NO_DIGIT).sum())
+            others += [render_scribbles(config.scribbles, config.seed), render_halves(strokes, config.scribbles // 2, config.seed)]
+        drawings = sum(others, drawings)
+        no_digits = int((drawings.labels == NO_DIGIT).sum())
+        sources |= {"strokes": len(drawings) - no_digits, "no_digits": no_digits,
+                    "strokes_validation": int((held.labels != NO_DIGIT).sum())}
+        pictures, validation = pictures + drawings, validation + held
     if config.extra:
         more = load_folder(config.extra)
         sources["extra"] = len(more)
         pictures = pictures + more
-    return pictures, validation, sources
+    return pictures, validation, sources, unseen
 
 
 def print_row(row: dict) -> None:
@@ -343,7 +364,7 @@ def train_and_save(config: TrainConfig, resume: bool = False) -> DigitNet:
     out = Path(config.out)
     prepare(out)
     started = time.perf_counter()
-    pictures, validation, sources = load_pictures(config)
+    pictures, validation, sources, unseen = load_pictures(config)
     run = Run(config, pictures, validation)
     if resume:
         run.resume(out / CHECKPOINT)
@@ -355,6 +376,8 @@ def train_and_save(config: TrainConfig, resume: bool = False) -> DigitNet:
         run.save(out / CHECKPOINT)  # first: the row may have nowhere to go
         print_row(row)
     net = run.finished(sources)
+    if unseen is not None:
+        net.facts["numbers"] = calibrate_numbers(FieldReader(Recognizer(net)), unseen)
     Recognizer(net).check()  # what could not be opened replaces nothing
     save_weights(net, out / WEIGHTS_FILE)
     write_whole(out / "config.json", (json.dumps({"channels": net.channels}, indent=2) + "\n").encode())
@@ -366,7 +389,7 @@ def train_and_save(config: TrainConfig, resume: bool = False) -> DigitNet:
 
 def dry_run(config: TrainConfig) -> None:
     """Learn from three batches and measure, end to end, writing nothing."""
-    pictures, validation, sources = load_pictures(replace(config, renders=1))
+    pictures, validation, sources, _ = load_pictures(replace(config, renders=1, numbers=min(config.numbers, 20)))
     run = Run(replace(config, epochs=1), pictures, validation[:512])
     print_row(run.train_epoch(steps=min(3, run.steps_an_epoch)))
     run.finished(sources)
@@ -381,7 +404,7 @@ def search(config: TrainConfig, trials: int) -> None:
     out = Path("runs/search" if config.out == str(WEIGHTS) else config.out)
     prepare(out)
     random = np.random.default_rng(config.seed)
-    pictures, validation, _ = load_pictures(config)
+    pictures, validation, *_ = load_pictures(config)
     rows = []
     for trial in range(1, trials + 1):
         tried = replace(config, lr=float(f"{10 ** random.uniform(-1.3, 0):.3g}"), batch_size=int(random.choice([64, 128, 256])),
@@ -414,11 +437,13 @@ def check_settings(config: TrainConfig) -> None:
     widths = config.channels.split(",")
     if len(widths) != 3 or not all(width.isdecimal() and 1 <= int(width) <= 1024 for width in widths):
         raise ValueError(f"--channels {config.channels} is not three widths from 1 to 1024. Write them like 32,64,128.")
+    if config.precision not in ("float32", "bfloat16"):
+        raise ValueError(f"--precision {config.precision} is unknown. Give float32 or bfloat16.")
     rules = [("epochs", 1, 10_000), ("batch_size", 2, 60_000), ("lr", 1e-8, 100), ("momentum", 0, 0.999),
              ("weight_decay", 0, 1), ("label_smoothing", 0, 0.9), ("averaging", 0, 0.99999), ("renders", 1, 100),
              ("rotate", 0, 180), ("scale", 0, 0.9), ("shear", 0, 2), ("shift", 0, 14), ("elastic", 0, 10),
              ("thickness", 0, 1), ("neighbour", 0, 1), ("filter", 0, 1), ("scribbles", 1, 10**6), ("noise", 0, 1), ("erase", 0, 1),
-             ("threads", 0, 1024), ("seed", 0, 2**31)]
+             ("numbers", 0, 10**6), ("settle", 0, 1), ("threads", 0, 1024), ("seed", 0, 2**31)]
     for name, low, high in rules:
         if not low <= getattr(config, name) <= high:
             raise ValueError(f"--{name.replace('_', '-')} {getattr(config, name)} is out of range. Give a number from {low} "

@@ -61,7 +61,7 @@ def model_files(name: str) -> dict[str, bytes]:
     files = {"README.md": card.encode(), "requirements.txt": "".join(needed).encode()}
     files |= {file: (WEIGHTS / file).read_bytes() for file in WEIGHTS_FILES}
     files |= {f"figures/{path.name}": path.read_bytes() for path in sorted((WEIGHTS / "figures").glob("*.png"))}
-    return files | {file: (ROOT / file).read_bytes() for file in [*modules("recognize"), "LICENSE"]}
+    return files | {file: (ROOT / file).read_bytes() for file in [*modules("fields"), "LICENSE"]}
 
 
 def space_files(name: str, model: str) -> dict[str, bytes]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1")  # before anything imports gradio or the hub client
 
+import cv2
 import numpy as np
 import pytest
 from hub import Hub
@@ -37,6 +38,9 @@ STROKES = {
 }
 
 
+HIGH = 90  # pixels of a digit in a number
+
+
 def make_sketch(digit: str = "7", width: float = 22, size: float = 0.6, at=(0.5, 0.5), pad: int = 280) -> np.ndarray:
     """Return a (pad, pad) uint8 sketch of a digit, black on white."""
     return draw([np.array(stroke, np.float32) for stroke in STROKES[digit]], width, size, at, pad)
@@ -56,6 +60,26 @@ def make_field(digit: str = "7", neighbour: str = "0", gap: float = -0.5, width:
     (x0, y0), (x1, y1) = ((corner - (low + high) / 2) * scale + pad / 2 for corner in (points.min(axis=0), points.max(axis=0)))
     dx, dy = 0.15 * (x1 - x0), 0.15 * (y1 - y0)
     return np.ascontiguousarray(draw(number, width, size, pad=pad)[int(y0 - dy):int(y1 + dy), int(x0 - dx):int(x1 + dx)])
+
+
+def make_number(text: str, gap: float = 0.25, pen: int = 9, high: int = HIGH, margin: int = 40) -> tuple[np.ndarray, list]:
+    """Return a picture, black on white, of digits and separators with `gap` heights between them, and the boxes of the digits."""
+    paper, x, boxes = np.full((high + 2 * margin, 2 * margin + len(text) * 2 * high), 255, np.uint8), float(margin), []
+    unit = high / 14
+    for sign in text:
+        if sign in STROKES:
+            strokes = [np.array(stroke, float) for stroke in STROKES[sign]]
+        else:
+            strokes = [np.array({".": [(0, 14), (0.5, 14)], ",": [(0.6, 13.5), (0.6, 15), (0, 17)], "-": [(0, 7), (5, 7)]}[sign])]
+        points = np.concatenate(strokes)
+        left, right = points[:, 0].min(), points[:, 0].max()
+        for stroke in strokes:
+            line = np.round(((stroke - (left, 0)) * unit + (x, margin)) * 8).astype(np.int32)
+            cv2.polylines(paper, [line[:, None]], False, 0, pen, cv2.LINE_AA, shift=3)
+        if sign in STROKES:
+            boxes.append((x - pen / 2, margin - pen / 2, (right - left) * unit + pen, high + pen))
+        x += (right - left) * unit + gap * high
+    return np.ascontiguousarray(paper[:, :int(x - gap * high) + margin]), boxes
 
 
 def difference(one: np.ndarray, other: np.ndarray) -> float:

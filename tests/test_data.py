@@ -15,6 +15,7 @@ from data import (
     load_strokes,
     name_of,
     render,
+    render_halves,
     restyle,
     scribble,
     split_mnist,
@@ -116,7 +117,7 @@ def test_what_is_no_digit_is_labelled_so_and_look_alikes_are_left_out(tmp_path):
     strokes = load_strokes(write_strokes(tmp_path / "strokes.npz", writers=1))
     strokes.labels[:3] = "A", "O", "7"
     pictures = render(strokes[:3], 4, seed=0)
-    assert pictures.labels.tolist() == [NO_DIGIT, 7, 7, 7, 7]
+    assert pictures.labels.tolist() == [NO_DIGIT, NO_DIGIT, 7, 7, 7, 7]  # half as often as digits
 
 
 def test_a_scribble_is_long_and_runs_in_more_than_one_direction():
@@ -161,6 +162,23 @@ def test_strokes_that_do_not_fit_each_other_are_refused_in_a_sentence(tmp_path, 
     np.savez(tmp_path / "odd.npz", **{**arrays, part: value})
     with pytest.raises(ValueError, match="no stroke file"):
         load_strokes(tmp_path / "odd.npz")
+
+
+def test_numbers_of_several_digits_are_read_where_they_are_asked_for(tmp_path):
+    arrays = dict(np.load(write_strokes(tmp_path / "strokes.npz", writers=1)))
+    np.savez(tmp_path / "numbers.npz", **{**arrays, "label": np.array(["47"] * len(arrays["label"]))})
+    assert set(load_strokes(tmp_path / "numbers.npz", numbers=True).labels) == {"47"}
+    with pytest.raises(ValueError, match="no stroke file"):
+        load_strokes(tmp_path / "numbers.npz")
+
+
+def test_halves_of_digits_are_no_digits_and_each_has_less_than_the_whole(tmp_path):
+    strokes = load_strokes(write_strokes(tmp_path / "strokes.npz", writers=1))
+    halves = render_halves(strokes, 20, 0)
+    assert len(halves) == 20 and (halves.labels == NO_DIGIT).all()
+    whole = render(strokes, 1, 0)
+    shown = {picture.tobytes() for picture in whole.seen.numpy()}
+    assert not any(picture.tobytes() in shown for picture in halves.seen.numpy())
 
 
 def test_damaged_mnist_is_refused_with_the_next_step(tmp_path):

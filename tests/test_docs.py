@@ -31,7 +31,7 @@ def test_the_readme_begins_with_the_two_commands():
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(4))
 def test_the_python_of_the_readme_runs_as_written(server, number):
     code = with_address(blocks(README, "python")[number], server)
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
@@ -73,7 +73,7 @@ def test_the_client_and_curl_of_the_card_run_as_written(server, tmp_path):
 
 
 def test_every_flag_that_the_readme_shows_is_known():
-    for program in ("app", "recognize", "train", "evaluate", "scripts/publish"):
+    for program in ("app", "recognize", "train", "evaluate", "scripts/publish", "scripts/bulk"):
         known = set(re.findall(r"--[a-z-]+", run_main(f"{Path(program).name}.py", "--help").stdout))
         lines = re.findall(rf"python {program}\.py[^\n`]*", README + CARD)
         shown = {flag for line in lines for flag in re.findall(r"--[a-z-]+", line)}

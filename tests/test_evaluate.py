@@ -55,14 +55,13 @@ def test_the_temperature_undoes_an_overconfidence():
 
 def test_the_error_limit_keeps_the_wrong_answers_within_the_target():
     confidence = np.linspace(0.99, 0.50, 100)
-    probabilities = np.stack([confidence, 1 - confidence], axis=1)
-    labels = np.zeros(100, int)
-    labels[[30, 60, 61, 62]] = 1  # four wrong answers
-    limit = error_limit(probabilities, labels, 0.02)
+    wrong = np.zeros(100, bool)
+    wrong[[30, 60, 61, 62]] = True  # four wrong answers
+    limit = error_limit(confidence, wrong, 0.02)
     kept = confidence >= limit["threshold"]
     assert kept.sum() == limit["n"] == 60 and limit["wrong"] == 1 and limit["coverage"] == 0.6
     assert limit["upper"] == wilson(1, 60)[1]
-    assert error_limit(probabilities, labels, 0.05)["threshold"] == 0.0
+    assert error_limit(confidence, wrong, 0.05)["threshold"] == 0.0
 
 
 def test_seeds_of_one_recipe_are_compared_and_nothing_else(recognizer):
@@ -158,7 +157,7 @@ def test_missing_metrics_are_refused_in_a_sentence(copy):
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe", b"---\n[: no: {yaml\n---\n", b"---\n- a list\n---\n"])
 def test_a_damaged_card_is_refused_in_a_sentence(copy, monkeypatch, content):
-    monkeypatch.setattr(evaluate, "CARD", copy / "MODEL_CARD.md")
+    monkeypatch.setattr(card, "CARD", copy / "MODEL_CARD.md")
     (copy / "MODEL_CARD.md").unlink() if content is None else (copy / "MODEL_CARD.md").write_bytes(content)
     with pytest.raises(ValueError, match="MODEL_CARD.md is missing or damaged. Restore it."):
         check(copy / "weights", None)

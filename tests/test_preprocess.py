@@ -331,6 +331,10 @@ def test_strokes_as_wide_as_mnists_stay_as_they_are():
     assert np.array_equal(even_strokes(digit), digit)
 
 
+def test_faint_noise_has_no_stroke_wider_than_its_picture():
+    assert stroke_width(np.full((53, 20), 100, np.uint8)) == 20  # a brush of its area would take minutes
+
+
 def test_the_width_of_a_bar_is_its_width():
     bar = np.zeros((300, 40), np.uint8)
     bar[:, 14:24] = 255

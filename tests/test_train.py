@@ -12,7 +12,7 @@ from conftest import ROOT, heed_ctrl_c, run_main, run_program
 
 from data import load_mnist
 from model import load_weights
-from train import RECIPES, Run, TrainConfig, augment, learning_rate
+from train import DISTORTIONS, RECIPES, Run, TrainConfig, augment, learning_rate, settled
 
 SMALL = ("--channels", "8,12,16", "--epochs", "3", "--batch-size", "32", "--threads", "1")
 
@@ -43,6 +43,15 @@ def test_a_run_writes_weights_that_load_and_a_row_for_every_epoch(trained):
     assert facts["recipe"]["epochs"] == 3 and len(facts["history"]) == 3 and facts["temperature"] > 0 and facts["header_hash"]
 
 
+def test_distortions_shrink_over_the_last_quarter_and_nothing_else_changes():
+    config = TrainConfig(settle=0.5)
+    assert settled(config, 0) == settled(config, 0.75) == config
+    end = settled(config, 1)
+    assert all(getattr(end, name) == pytest.approx(getattr(config, name) / 2) for name in DISTORTIONS)
+    assert {name for name in vars(config) if getattr(end, name) != getattr(config, name)} == set(DISTORTIONS)
+    assert settled(TrainConfig(settle=0), 1) == TrainConfig(settle=0)
+
+
 def test_new_weights_pass_their_self_test(trained):
     from recognize import Recognizer
     assert Recognizer.from_pretrained(trained[0]).version
@@ -60,7 +69,7 @@ def test_an_interrupted_run_resumes_to_the_same_weights(trained, small_mnist, tm
     config = TrainConfig(data_dir=str(small_mnist), out=str(tmp_path), channels="8,12,16", epochs=3, batch_size=32, threads=1)
     from train import CHECKPOINT, load_pictures
     torch.set_num_threads(1)
-    pictures, validation, _ = load_pictures(config)
+    pictures, validation, *_ = load_pictures(config)
     run = Run(config, pictures, validation)
     run.train_epoch()
     run.save(tmp_path / CHECKPOINT)  # and here the power fails

@@ -1,0 +1,389 @@
+"""Pictures of whole numbers to strings: over-segmentation, the one network, and the best path; and the command line.
+
+    python fields.py 1024.png scans/                 a table
+    python fields.py scans/ --csv out.csv --resume   a file, one row per picture; a run that was stopped goes on
+    python fields.py codes/ --rule '\\d{5}'           numbers of five digits; what the ink alone says stands beside them
+"""
+
+import argparse
+import csv
+import io
+import json
+import logging
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from decode import KEPT_SIDE, PictureError, size_of, to_pixels
+from files import refuse, write_whole
+from lattice import Candidate, Way, best_ways, candidates_of, doubts, score, shares
+from recognize import DIGITS, ODD, Recognizer, find_pictures
+from rules import Rule
+from segments import BIT, Field, Pieces, box_of, cut, find_field, picture_of
+
+STRING_ERROR = 0.05  # share of wrong answers among the sure ones; a string has many digits that can be wrong
+ALTERNATIVES = 5  # strings that are named
+NO_NUMBER = "There is no number to read here. Write one, or send a picture that shows one."
+MOST_BOXES = 600  # that the network looks at: twelve digits that touch take some 200, a texture takes any number
+CROWDED = "There is too much in this picture for one number. Crop it to the number."
+SIGNS = {".": "dot", ",": "comma", "-": "dash", "'": "apostrophe", "*": "other sign", "": "thing above or below the line"}
+
+class DigitBox(NamedTuple):
+    """A digit of a number: `box` (x, y, width, height) in pixels of the picture, `probabilities` (10,) that sum to 1."""
+
+    box: tuple[float, float, float, float]
+    probabilities: np.ndarray
+
+
+class Mark(NamedTuple):
+    """What stands among the digits and is none: `box` as a digit's; `sign` ".", ",", "-", "'", "*" for any other, or "" for what
+    lies above or below the line."""
+
+    box: tuple[float, float, float, float]
+    sign: str
+
+
+class Alternative(NamedTuple):
+    """A string that the ink could be as well, and the probability that it is."""
+
+    text: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class NumberReading:
+    """What was read in one picture.
+
+    text: the digits, left to right, no separators; "" where there are none
+    display: the digits with what stands among them: ".", ",", "-", "'", or "*" for any other sign
+    digits: a DigitBox for every digit of the text
+    alternatives: up to five other strings, the likeliest first
+    confidence: the probability, 0 to 1, that the text is right
+    verdict: "number", "unsure", "blank", "not_a_number" or "unreadable"
+    message: what to tell the user
+    doubts: (3,) what the confidence was made of, as `lattice.doubts` gives it; None where there are no digits
+    by_rule: was the text chosen by the rule, against what the ink alone says?
+    ink_text: what the ink alone says; the text itself where no rule was given
+    marks: what stands among the digits and is none
+    """
+
+    text: str
+    display: str
+    digits: list[DigitBox]
+    alternatives: list[Alternative]
+    confidence: float
+    verdict: str
+    message: str
+    doubts: np.ndarray | None = None
+    by_rule: bool = False
+    ink_text: str = ""
+    marks: tuple[Mark, ...] = ()
+
+    @staticmethod
+    def without_digits(verdict: str, message: str, ink_text: str = "", marks: tuple[Mark, ...] = ()) -> "NumberReading":
+        """Return the reading of a picture in which there is no digit, or none that the rule allows."""
+        return NumberReading("", "", [], [], 0.0, verdict, message, ink_text=ink_text, marks=marks)
+
+
+class FieldReader:
+    """Reads whole numbers with a recogniser's network."""
+
+    def __init__(self, recognizer: Recognizer, max_error: float = STRING_ERROR):
+        """Take a recogniser; `from_pretrained` is the usual way to a reader. `max_error` is the share of wrong strings among the
+        sure ones that the user accepts, as the recogniser's is of wrong digits.
+
+        Its weights tell how sure a string is ("numbers" in their header, from `composing.calibrate_numbers`). Where they do not, it
+        is as sure as its score is ahead of the next one's, and the limits are those of single digits. Raises ValueError with a
+        sentence for damaged limits, and for an error that was not measured.
+        """
+        self.recognizer = recognizer
+        known = recognizer.net.facts.get("numbers") or {}
+        try:
+            self.weights = np.array(known.get("weights", (1.0, 0.0, 0.0, 0.0)), float).reshape(4)  # of the doubts, and an offset
+            self.limits = {float(row["max_error"]): float(row["threshold"]) for row in known.get("errors", ())}
+            if not (np.isfinite(self.weights).all() and all(0 <= each <= 1 for each in self.limits.values())):
+                raise ValueError("no numbers")
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ValueError("The weights carry no usable limits for numbers. Name a file that train.py wrote.") from error
+        if self.limits and max_error not in self.limits:
+            raise ValueError(f"No threshold was measured for an error of {max_error}. Give one of "
+                             f"{', '.join(map(str, sorted(self.limits)))}.")
+        self.sure = self.limits.get(max_error, recognizer.sure)  # the least confidence of a sure answer
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path | None = None, max_error: float = STRING_ERROR) -> "FieldReader":
+        """Return a reader with the weights that `Recognizer.from_pretrained` takes; raises what that and the class itself raise."""
+        return cls(Recognizer.from_pretrained(name), max_error)
+
+    def read(self, image, rule: str | None = None) -> NumberReading:
+        """Return the number in a picture: a PIL picture, a numpy array, the path of a file, or a Sketchpad value.
+
+        `rule` is a regular expression that the digits must match (`rules.Rule` says which). Never raises for a bad picture: its
+        verdict is "unreadable" and its message says what to do. Raises ValueError with a sentence for a rule that is none.
+        """
+        return self.read_batch([image], rule)[0]
+
+    def read_batch(self, images: Iterable, rule: str | None = None) -> list[NumberReading]:
+        """Return the numbers in some pictures, in their order, from one forward pass; a bad picture spoils no other."""
+        automaton = Rule(rule) if rule else None
+        fields = [self._open(image) for image in images]
+        chosen = [[] if isinstance(each, NumberReading) else candidates_of(each[1]) for each in fields]
+        fields = [NumberReading.without_digits("not_a_number", CROWDED) if len(groups) > MOST_BOXES else each
+                  for each, groups in zip(fields, chosen, strict=True)]
+        chosen = [[] if isinstance(each, NumberReading) else groups for each, groups in zip(fields, chosen, strict=True)]
+        seen = [picture_of(each[0].ink, each[1], pieces) for each, groups in zip(fields, chosen, strict=True)
+                for _, _, pieces in groups]
+        rows = iter(self.recognizer.probabilities(np.stack(seen)) if seen else ())
+        readings = []
+        for each, groups in zip(fields, chosen, strict=True):
+            if isinstance(each, NumberReading):
+                readings.append(each)
+                continue
+            field, pieces, zoom = each
+            looks = [score(pieces, *group, next(rows)) for group in groups]
+            readings.append(self._judge(field, pieces, zoom, looks, automaton))
+        return readings
+
+    def _open(self, image) -> NumberReading | tuple[Field, Pieces, float]:
+        """Return the field of a picture, its pieces, and how many pixels of the picture one of its pixels is; else a reading."""
+        try:
+            pixels = to_pixels(image)
+            field = find_field(pixels)
+            if field is None:
+                return NumberReading.without_digits("blank", NO_NUMBER)
+            pieces = cut(field.ink)
+            if pieces is None:
+                return NumberReading.without_digits("not_a_number", CROWDED)
+            longest = max(pixels.shape[:2])
+            return field, pieces, max(size_of(image)) / longest if longest == KEPT_SIDE else 1.0
+        except PictureError as error:
+            return NumberReading.without_digits("unreadable", str(error))
+        except Exception:  # whatever odd objects do inside Pillow, numpy and OpenCV: the others in the batch are read
+            logging.getLogger("digitvision").debug("unreadable", exc_info=True)
+            return NumberReading.without_digits("unreadable", ODD)
+
+    def _judge(self, field: Field, pieces: Pieces, zoom: float, looks: list[Candidate], rule: Rule | None) -> NumberReading:
+        """Return the reading of a field from the candidates that the network has seen."""
+        alone = best_ways(pieces, looks)
+        ways = best_ways(pieces, looks, rule) if rule else alone
+        ink_text = next(iter(alone))
+
+        def box(chosen: list[int]) -> tuple[float, float, float, float]:
+            return tuple(round(zoom * side, 1) for side in box_of(field, pieces, chosen))
+
+        if not ways or not next(iter(ways)):
+            marks = tuple(Mark(box([piece]), "*") for piece in range(len(pieces.boxes)))
+            message = "This does not look like a number."
+            if rule and ink_text:
+                message = f"The ink says {ink_text}, and nothing that it could be matches the rule {rule.pattern}."
+            return NumberReading.without_digits("not_a_number", message, ink_text, marks)
+        probabilities, doubt = shares(ways), doubts(pieces, ways)
+        (text, way), *others = ways.items()
+        confidence = self.confidence(doubt)
+        rest = (1 - confidence) / max(1 - probabilities[text], 1e-9)
+        signs = {piece: sign_of(pieces, way, piece) for piece in way.signs}
+        marks = tuple(Mark(box([piece]), sign) for piece, sign in signs.items())
+        order = sorted([(each.first, digit) for each, digit in zip(way.digits, text, strict=True)] + list(signs.items()))
+        reading = NumberReading(
+            text, "".join(sign for _, sign in order), [DigitBox(box(each.chosen), each.probabilities) for each in way.digits],
+            [Alternative(other, min(confidence, rest * probabilities[other])) for other, _ in others if other][:ALTERNATIVES],
+            confidence, "number" if confidence >= self.sure else "unsure", "", doubt, text != ink_text, ink_text, marks)
+        return replace(reading, message=message_of(reading, rule, pieces.specks))
+
+    def confidence(self, doubt: np.ndarray) -> float:
+        """Return the probability that a string is right, by its doubts (3,)."""
+        return float(1 / (1 + np.exp(-(self.weights[:3] @ doubt + self.weights[3]))))
+
+
+# --- what is said of it ---------------------------------------------------------------------------------------------------
+
+def to_json(reading: NumberReading) -> dict:
+    """Return a reading as JSON: the fields of NumberReading, with a digit's probabilities by their digits."""
+    digits = [{"digit": digit, "box": list(each.box), "probabilities": dict(zip(DIGITS, each.probabilities.tolist(), strict=True))}
+              for digit, each in zip(reading.text, reading.digits, strict=True)]
+    return {"text": reading.text, "display": reading.display, "confidence": reading.confidence, "verdict": reading.verdict,
+            "message": reading.message, "by_rule": reading.by_rule, "ink_text": reading.ink_text, "digits": digits,
+            "alternatives": [each._asdict() for each in reading.alternatives],
+            "marks": [{"sign": mark.sign, "box": list(mark.box)} for mark in reading.marks]}
+
+
+def sign_of(pieces: Pieces, way: Way, piece: int) -> str:
+    """Return what a piece that is no digit is, by its shape and its place on the line of digits."""
+    boxes, height = pieces.boxes, pieces.height
+    digits = [boxes[each.chosen] for each in way.digits]
+    top = float(np.median([each[:, 1].min() for each in digits]))
+    base = float(np.median([(each[:, 1] + each[:, 3]).max() for each in digits]))
+    _, above, wide, high = boxes[piece]
+    middle = above + high / 2
+    if max(wide, high) >= 2 * BIT * height and high >= BIT * height:
+        return "*"
+    if above > base + 0.1 * height and high < 0.2 * height or above + high < top - 0.1 * height:
+        return ""
+    if wide > 1.5 * high and top + 0.25 * (base - top) < middle < base - 0.15 * height:
+        return "-"
+    if middle > base - 0.3 * height:
+        return "," if high > 1.4 * wide or above + high > base + 0.12 * height else "."
+    if max(wide, high) >= 0.25 * height:
+        return "*"
+    return "'" if middle < top + 0.35 * height else "."
+
+
+def message_of(reading: NumberReading, rule: Rule | None, specks: int) -> str:
+    """Return what to tell the user of a reading with digits."""
+    sure = "over 99.9 %" if reading.confidence > 0.999 else f"{100 * reading.confidence:.1f} %"
+    if reading.verdict == "unsure":
+        other = f" or {reading.alternatives[0].text}" if reading.alternatives else ""
+        parts = [f"Unsure: {reading.text}{other}?"]
+    else:
+        parts = [f"This is {reading.text} ({sure} sure)."]
+    if reading.by_rule:
+        parts.append(f"The rule {rule.pattern} chose it: the ink alone says {reading.ink_text or 'no digits'}.")
+    counts = Counter(SIGNS[mark.sign] for mark in reading.marks) + Counter({"speck": specks})
+    if counts:
+        named = [f"{count} {name.replace('thing', 'things', count > 1) if 'thing' in name else name + 's' * (count > 1)}"
+                 for name, count in counts.items()]
+        parts.append(f"No digits: {', '.join(named)}.")
+    return " ".join(parts)
+
+
+# --- the command line ---------------------------------------------------------------------------------------------------
+
+COLUMNS = ("path", "text", "display", "confidence", "verdict", "message", "alternatives", "ink_text", "seconds", "rule", "weights")
+
+
+def to_row(path: Path, reading: NumberReading, seconds: float, rule: str, version: str) -> dict:
+    """Return a reading as a row of a file, by COLUMNS."""
+    others = " ".join(f"{each.text}:{each.probability:.4f}" for each in reading.alternatives)
+    return dict(zip(COLUMNS, (str(path), reading.text, reading.display, round(reading.confidence, 6), reading.verdict,
+                              reading.message, others, reading.ink_text, round(seconds, 4), rule, version), strict=True))
+
+
+def read_rows(file: Path, rule: str, version: str) -> list[dict]:
+    """Return the whole rows of a CSV file that a run left, [] where there is none; a row that was being written is left out.
+
+    Raises ValueError with a sentence for another file, and for one that another rule or other weights made.
+    """
+    if not file.exists():
+        return []
+    text = file.read_text(encoding="utf-8", errors="backslashreplace")
+    rows = list(csv.DictReader(io.StringIO(text[:text.rfind("\n") + 1], newline="")))
+    if rows and tuple(rows[0]) != COLUMNS or text and not text.startswith(",".join(COLUMNS[:2])):
+        raise ValueError(f"{file} is no table that fields.py wrote. Name another one with --csv.")
+    rows = [row for row in rows if None not in row.values()]
+    for name, ours in (("rule", rule), ("weights", version)):
+        if rows and rows[0][name] != ours:
+            raise ValueError(f"{file} was made with {'the rule' if name == 'rule' else 'weights'} {rows[0][name] or '(none)'}. "
+                             "Take the same again, or leave --resume out.")
+    return rows
+
+
+def to_csv(rows: list[dict], header: bool = True) -> str:
+    """Return rows as CSV."""
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def fill(reader: FieldReader, paths: list[Path], flags: argparse.Namespace) -> Counter:
+    """Write a row for every picture into the CSV file, each as soon as it is read; return how often there was which verdict."""
+    from tqdm import tqdm  # comes with huggingface_hub; the page has no use for it
+
+    file, rule, version = Path(flags.csv), flags.rule or "", reader.recognizer.version
+    done = read_rows(file, rule, version) if flags.resume else []
+    write_whole(file, to_csv(done).encode("utf-8", "backslashreplace"))
+    verdicts, names = Counter(row["verdict"] for row in done), {row["path"] for row in done}
+    with open(file, "a", newline="", encoding="utf-8", errors="backslashreplace") as table:
+        for path in tqdm([path for path in paths if str(path) not in names], unit=" pictures", disable=None):
+            started = time.perf_counter()
+            reading = reader.read(path, flags.rule)
+            verdicts[reading.verdict] += 1
+            table.write(to_csv([to_row(path, reading, time.perf_counter() - started, rule, version)], header=False))
+            table.flush()
+    rank = {str(path): place for place, path in enumerate(paths)}
+    if flags.worst_first or done:  # else the rows are in order as they are
+        rows = read_rows(file, rule, version)
+        rows.sort(key=lambda row: float(row["confidence"]) if flags.worst_first else rank.get(row["path"], len(rank)))
+        write_whole(file, to_csv(rows).encode("utf-8", "backslashreplace"))
+    return verdicts
+
+
+def add_string_error(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that sets which numbers are called unsure."""
+    parser.add_argument("--max-error", type=float, default=STRING_ERROR, metavar="SHARE",
+                        help="share of wrong strings to accept, 0.05, 0.03, 0.01 or 0.001; less sure ones are marked unsure "
+                             "(default: %(default)s)")
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Return the flags of a command line."""
+    parser = argparse.ArgumentParser(description="Read whole numbers in picture files.", allow_abbrev=False)
+    parser.add_argument("paths", nargs="+", metavar="PATHS", help="picture files, and folders of them")
+    parser.add_argument("--weights", help="folder, .safetensors file, or hub id ORG/NAME[@REVISION] (default: weights/)")
+    add_string_error(parser)
+    parser.add_argument("--rule", metavar="REGEX", help=r"what the digits must match, such as '\d{5}' for a postcode")
+    parser.add_argument("--json", action="store_true", help="write JSON Lines to standard output")
+    parser.add_argument("--csv", metavar="FILE", help="write a CSV file, a row as soon as its picture is read")
+    parser.add_argument("--resume", action="store_true", help="go on with the CSV file of a run that was stopped")
+    parser.add_argument("--worst-first", action="store_true", help="order the rows of the CSV file for a person who checks them")
+    return parser.parse_args(arguments)
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Read what the flags name and print or write it; return the exit code: 2 where a picture could not be read."""
+    if (flags.resume or flags.worst_first) and not flags.csv:
+        raise ValueError("--resume and --worst-first are about a CSV file. Name one with --csv.")
+    if flags.rule is not None:
+        Rule(flags.rule)
+    reader = FieldReader.from_pretrained(flags.weights, flags.max_error)
+    paths = find_pictures(flags.paths)
+    if flags.csv:
+        started, verdicts = time.perf_counter(), fill(reader, paths, flags)
+        counts = ", ".join(f"{count} {verdict.replace('_', ' ')}" for verdict, count in verdicts.most_common())
+        print(f"wrote {flags.csv}: {verdicts.total()} rows ({counts}) in {time.perf_counter() - started:.1f} s", file=sys.stderr)
+        return 2 if verdicts["unreadable"] else 0
+    width, bad = max(len(str(path)) for path in paths), []
+    if not flags.json:
+        print(f"{'path':{width}}  text          confidence  verdict       message")
+    for path in paths:
+        reading = reader.read(path, flags.rule)
+        if flags.json:
+            print(json.dumps({"path": str(path), **to_json(reading)}, ensure_ascii=False), flush=True)
+        else:
+            print(f"{str(path):{width}}  {reading.text or '-':12}  {reading.confidence:10.4f}  {reading.verdict:12}  "
+                  f"{reading.message}", flush=True)
+        if reading.verdict == "unreadable":
+            bad.append(reading.message)
+    if bad:
+        print(bad[0] if len(bad) == 1 else f"{len(bad)} of {len(paths)} pictures could not be read; their rows say why.",
+              file=sys.stderr)
+    return 2 if bad else 0
+
+
+def main() -> int:
+    """Run the command line; return its exit code."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text, nor the console's letters all letters
+    flags = parse()
+    try:
+        return run(flags)
+    except KeyboardInterrupt:
+        print("\nStopped." + (f" The rows in {flags.csv} are whole; --resume goes on." if flags.csv else ""), file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, OSError) as error:
+        return refuse(error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

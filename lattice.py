@@ -1,0 +1,152 @@
+"""From the pieces of a number to its likeliest strings: which pieces are a digit together, and the best paths through them."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from recognize import DIGITS
+from rules import Rule, States
+from segments import BIT, Pieces
+
+TOGETHER = 12  # pieces that may make up one digit
+WIDEST = 1.6  # heights of the line; no digit is wider
+BEAM, RULED_BEAM = 12, 48  # strings that are followed at a time; where a rule leaves out most of them it takes more
+LEANING = 0.4  # of a bit's width lies above or below what it belongs to
+HOPELESS = 14.0  # of a score; a path this far behind is given up
+
+# What a path through the pieces costs, in logarithms of a probability; chosen on numbers composed of training writers' digits.
+COSTS = {
+    "wide": 2.0,  # for what a box is wider than 1.15 of its height, in heights
+    "low": 7.5,  # for what a box is lower than half of the line, in heights
+    "gap": 7.0,  # for the paper between pieces of one digit, in heights
+    "strange": 2.3,  # times the surprise that a box shows a digit at all
+    "ink": 3.5,  # for the ink that a cut goes through, in heights, half at either side
+    "loose": 1.0,  # for a bit that lies neither above nor below the other pieces of the digit that it is taken for a part of
+    "sign": 6.0,  # for the larger side, in heights, of what is no digit and no bit
+}
+
+
+class Candidate(NamedTuple):
+    """Pieces `first` to `last`, of which `chosen` are looked at as one digit; `scores` (10,) of being each digit."""
+
+    first: int
+    last: int
+    chosen: list[int]
+    probabilities: np.ndarray
+    scores: np.ndarray
+
+
+class Way(NamedTuple):
+    """A way through the pieces so far: its score, its digits' candidates, the pieces that are none, and the rule's states."""
+
+    score: float
+    digits: tuple[Candidate, ...]
+    signs: tuple[int, ...]
+    states: States | None
+
+
+def candidates_of(pieces: Pieces) -> list[tuple[int, int, list[int]]]:
+    """Return (first, last, chosen) for all neighbouring pieces that could be one digit, with and without the bits among them."""
+    found, boxes, height = [], pieces.boxes, pieces.height
+    for first in range(len(boxes)):
+        for last in range(first, min(first + TOGETHER, len(boxes))):
+            group = list(range(first, last + 1))
+            left, right = boxes[group, 0].min(), (boxes[group, 0] + boxes[group, 2]).max()
+            if last > first and right - left > WIDEST * height:
+                break
+            without = [piece for piece in group if piece in (first, last) or not pieces.bits[piece]]
+            for chosen in [group] if without == group else [group, without]:
+                high = (boxes[chosen, 1] + boxes[chosen, 3]).max() - boxes[chosen, 1].min()
+                if high >= 0.7 * BIT * height or right - left >= 2 * BIT * height:
+                    found.append((first, last, chosen))
+    return found
+
+
+def score(pieces: Pieces, first: int, last: int, chosen: list[int], probabilities: np.ndarray) -> Candidate:
+    """Return a candidate with its scores: the logarithms of its probabilities less the COSTS of taking it for a digit."""
+    boxes, height = pieces.boxes[chosen], pieces.height
+    order = boxes[:, 0].argsort()
+    ends = np.maximum.accumulate((boxes[:, 0] + boxes[:, 2])[order])
+    gaps = np.maximum(0, boxes[order[1:], 0] - ends[:-1]).sum() / height
+    wide, high = ends[-1] - boxes[:, 0].min(), (boxes[:, 1] + boxes[:, 3]).max() - boxes[:, 1].min()
+    sides = [first] + [last + 1] * (last + 1 < len(pieces.boxes))
+    costs = (COSTS["wide"] * max(0.0, wide / max(high, 0.6 * height) - 1.15)
+             + COSTS["low"] * max(0.0, 0.5 - high / height)
+             + COSTS["gap"] * gaps
+             - COSTS["strange"] * np.log(np.sort(probabilities)[-2:].sum())
+             + COSTS["ink"] / 2 * pieces.cuts[sides].sum()
+             + COSTS["loose"] * loose_bits(pieces, chosen))
+    return Candidate(first, last, chosen, probabilities, np.log(probabilities + 1e-9) - costs)
+
+
+def loose_bits(pieces: Pieces, chosen: list[int]) -> int:
+    """Return how many bits among some pieces lie for the most part beside the larger ones of them."""
+    bits = [piece for piece in chosen if pieces.bits[piece]]
+    if not bits or len(bits) == len(chosen):
+        return max(0, len(bits) - 1)
+    larger = pieces.boxes[[piece for piece in chosen if not pieces.bits[piece]]]
+    left, right = larger[:, 0].min(), (larger[:, 0] + larger[:, 2]).max()
+    starts, wides = pieces.boxes[bits, 0], pieces.boxes[bits, 2]
+    over = np.minimum(starts + wides, right) - np.maximum(starts, left)
+    return int((over < LEANING * wides).sum())
+
+
+def sign_cost(pieces: Pieces, piece: int) -> float:
+    """Return what it costs to take a piece for no digit."""
+    return 0.0 if pieces.bits[piece] else COSTS["sign"] * min(1.2, pieces.boxes[piece, 2:].max() / pieces.height)
+
+
+def best_ways(pieces: Pieces, looks: list[Candidate], rule: Rule | None = None) -> dict[str, Way]:
+    """Return the best strings, the likeliest first, each with the best way to it; with a rule only such as match it.
+
+    A beam search over the pieces from left to right (LeCun et al. 1998, section VII, "the Viterbi path", for many paths).
+    """
+    count, width = len(pieces.boxes), RULED_BEAM if rule else BEAM
+    ending: list[list[Candidate]] = [[] for _ in range(count + 1)]
+    for look in looks:
+        ending[look.last + 1].append(look)
+    most = [0] * (count + 1)  # digits that may still come after a piece
+    for look in sorted(looks, key=lambda look: -look.first):
+        most[look.first] = max(most[look.first], 1 + most[look.last + 1])
+    for piece in range(count - 1, -1, -1):
+        most[piece] = max(most[piece], most[piece + 1])
+    beam: list[dict[str, Way]] = [{"": Way(0.0, (), (), rule.start if rule else None)}]
+    for end in range(1, count + 1):
+        ways: dict[str, Way] = {}
+        cost = sign_cost(pieces, end - 1)
+        for text, way in beam[end - 1].items():
+            ways[text] = Way(way.score - cost, way.digits, (*way.signs, end - 1), way.states)
+        for look in ending[end]:
+            skipped = tuple(piece for piece in range(look.first, look.last + 1) if piece not in look.chosen)
+            best = float(look.scores.max())
+            tried = [(DIGITS[value], float(look.scores[value])) for value in look.scores.argsort()[::-1]
+                     if rule or look.scores[value] > best - HOPELESS / 2]
+            for text, way in beam[look.first].items():
+                for digit, gain in tried:
+                    longer, total = text + digit, way.score + gain
+                    if longer in ways and ways[longer].score >= total:
+                        continue
+                    states = rule.step(way.states, digit) if rule else None
+                    if rule and rule.needs(states) > most[end]:
+                        continue
+                    ways[longer] = Way(total, (*way.digits, look), (*way.signs, *skipped), states)
+        kept = sorted(ways.items(), key=lambda item: -item[1].score)[:width]
+        beam.append({text: way for text, way in kept if rule or way.score > kept[0][1].score - HOPELESS})
+    return {text: way for text, way in beam[-1].items() if not rule or rule.accepts(way.states)}
+
+
+def doubts(pieces: Pieces, ways: dict[str, Way]) -> np.ndarray:
+    """Return (3,) what speaks for or against the first of some ways: how far its score is ahead of the second's, the ink that its
+    cuts go through, in heights, and the surprise (less the logarithm of the probability) of its least sure digit."""
+    first, *others = ways.values()
+    ahead = min(HOPELESS, first.score - others[0].score) if others else HOPELESS
+    through = sum(pieces.cuts[[each.first] + [each.last + 1] * (each.last + 1 < len(pieces.boxes))].sum() for each in first.digits)
+    surprise = max((-np.log(each.probabilities.max()) for each in first.digits), default=0.0)
+    return np.array([ahead, through / 2, surprise])
+
+
+def shares(ways: dict[str, Way]) -> dict[str, float]:
+    """Return the probability of every string among the ways, as their scores give it."""
+    scores = np.array([way.score for way in ways.values()])
+    weights = np.exp(scores - scores.max())
+    return dict(zip(ways, (weights / weights.sum()).tolist(), strict=True))

@@ -1,0 +1,238 @@
+"""Cut a picture of a number into pieces, none of them larger than a digit: over-segmentation (LeCun et al. 1998, section VII).
+
+Which pieces belong together is not decided here: `fields.py` lets the network say it.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from cleaning import INK_LEVEL, drop_haze, drop_lines, smooth_noise
+from decode import shrink, to_pixels
+from preprocess import crop, find_ink, frame, ink_box, ink_is_dark, lay_on_paper, to_grey
+
+FIELD_SIDE = 640  # pixels; ink is looked for at this size, and looked at again closer where it is small
+HEIGHT = 40  # pixels; taller lines of digits are reduced to it: twice what the network sees of a digit
+SLANTS = np.arange(-6, 11) * 0.08  # pixels across per pixel down; writing leans to the right more often than to the left
+MOST_THINGS = 100  # more than these are a texture or a page of text
+SPECK = 0.002  # of the squared height of the line; less ink than this is dirt
+
+# all in heights of the line of digits
+WIDE = 0.5  # wider things may be several digits that touch
+SWAY = 0.1  # how far a cut may leave its column, to either side
+APART = 0.06  # between two cuts
+OFTEN = 0.1  # for every so much of a thing's width there is one cut at most
+THICK = 0.6  # ink that a cut may go through
+CORNER = 0.1  # the neighbourhood in which a corner is looked for
+SHARED = 0.05  # beyond a cut; ink that both sides may be made of, as where two zeros touch
+BIT = 0.4  # lower things than this are bits: dots, commas, dashes, the flag of a 5
+
+STRAY = 0.01  # pixels of ink that a cut would rather go through than leave its column by a pixel
+SIDESTEP = 0.02  # the same for a step across from one row to the next
+TURN = 2.0  # pixels of ink that a corner is worth, where strokes meet, at its sharpest
+
+
+class Field(NamedTuple):
+    """A line of ink, upright: `ink` (H, W) uint8, and how its pixels lie in the picture.
+
+    A pixel (x, y) lies in the picture at (origin + scale * (x - slant * y - shift, y)), with slant and shift in pixels.
+    """
+
+    ink: np.ndarray
+    origin: tuple[float, float]
+    scale: float
+    slant: float = 0.0
+    shift: float = 0.0
+
+
+class Pieces(NamedTuple):
+    """The N pieces of a field, from left to right.
+
+    labels (H, W): 1 to N where a piece is, 0 elsewhere; boxes (N, 4) x, y, width, height; height: of the line of digits
+    things (N,): number of the connected thing that a piece was cut from
+    cuts (N,): ink that the cut at a piece's left goes through, in heights; 0 where there is none
+    bits (N,): is it a dot, a comma, a dash or the like; specks: how much dirt was left out
+    """
+
+    labels: np.ndarray
+    boxes: np.ndarray
+    height: float
+    things: np.ndarray
+    cuts: np.ndarray
+    bits: np.ndarray
+    specks: int
+
+
+def find_field(image) -> Field | None:
+    """Return the ink of a number in any picture that `decode.to_pixels` takes, its slant taken off; None where there is none.
+
+    Raises decode.PictureError for what is no picture.
+    """
+    grey = to_grey(lay_on_paper(to_pixels(image)))  # (H, W)
+    work = shrink(grey, FIELD_SIDE)
+    dark = ink_is_dark(work)
+    ink, scale, left, top = _clean(work, dark), grey.shape[1] / work.shape[1], 0, 0
+    box = ink_box(ink)
+    if box and work is not grey and max(box[2:]) < FIELD_SIDE // 2:
+        closer, more = crop(grey, box, scale=scale, margin=0.3), 0.3 * max(box[2:]) * scale
+        left, top = max(0, int(box[0] * scale - more)), max(0, int(box[1] * scale - more))
+        work = shrink(closer, FIELD_SIDE)
+        ink, scale = _clean(work, dark), closer.shape[1] / work.shape[1]
+        box = ink_box(ink)
+    if not box:
+        return None
+    height = line_height(ink)
+    if height > 1.5 * HEIGHT:
+        ink = cv2.resize(ink, None, fx=HEIGHT / height, fy=HEIGHT / height, interpolation=cv2.INTER_AREA)
+        scale *= height / HEIGHT
+    return _stand(Field(ink, (left, top), scale))
+
+
+def _clean(grey: np.ndarray, dark: bool) -> np.ndarray:
+    return drop_haze(drop_lines(smooth_noise(find_ink(grey, dark)), of_text=True))
+
+
+def line_height(ink: np.ndarray) -> float:
+    """Return the height of the digits, in pixels: of the things that are not much lower than the tallest, weighted by their ink."""
+    _, _, stats, _ = cv2.connectedComponentsWithStats((ink > INK_LEVEL).view(np.uint8))
+    heights, inks = stats[1:, 3], stats[1:, 4]
+    if not len(heights):
+        return float(ink.shape[0])
+    order = np.argsort(heights)
+    order = order[heights[order] >= 0.4 * heights.max()]
+    weight = inks[order].cumsum()
+    return float(heights[order][np.searchsorted(weight, weight[-1] / 2)])
+
+
+def _stand(field: Field) -> Field:
+    """Return a field with its slant taken off: sheared so that its columns are as full and as empty as can be."""
+    small, best, best_score = shrink(field.ink, 320), 0.0, -1.0
+    for slant in SLANTS:
+        columns = cv2.reduce(_shear(small, slant), 0, cv2.REDUCE_SUM, dtype=cv2.CV_32F)[0]
+        score = float(columns @ columns) * (1 - 0.15 * abs(slant))  # in doubt as it is
+        if score > best_score:
+            best, best_score = float(slant), score
+    if abs(best) < 0.01:
+        return field
+    return field._replace(ink=_shear(field.ink, best), slant=best, shift=max(0.0, -best * field.ink.shape[0]))
+
+
+def _shear(ink: np.ndarray, slant: float) -> np.ndarray:
+    """Return ink with every row moved by `slant` more than the one above, on a sheet wide enough."""
+    height, width = ink.shape
+    matrix = np.float32([[1, slant, max(0.0, -slant * height)], [0, 1, 0]])
+    return cv2.warpAffine(ink, matrix, (int(width + abs(slant) * height) + 1, height))
+
+
+def cut(ink: np.ndarray) -> Pieces | None:
+    """Return the pieces of a field's ink; None where there are more things than MOST_THINGS, or none but dirt."""
+    height = line_height(ink)
+    count, things, stats, _ = cv2.connectedComponentsWithStats((ink > INK_LEVEL).view(np.uint8))
+    real = 1 + np.flatnonzero(stats[1:, 4] >= max(3.0, SPECK * height * height))
+    if not 0 < len(real) <= MOST_THINGS:
+        return None
+    labels, rows = np.zeros(ink.shape, np.int32), []
+    for thing in real:
+        x, y, wide, high, _ = stats[thing]
+        place = slice(y, y + high), slice(x, x + wide)
+        mask = things[place] == thing
+        parts = [(mask, 0.0)]
+        if wide > WIDE * height and high > 0.3 * height:
+            parts = _cut_thing(np.where(mask, ink[place], 0).astype(np.uint8), mask, height)
+        for part, cost in parts:
+            left, top, across, down = cv2.boundingRect(part.view(np.uint8))
+            rows.append((x + left, y + top, across, down, thing, cost))
+            labels[place][part] = len(rows)
+    table = np.array(rows, float)  # (N, 6)
+    order = np.argsort(table[:, 0] + table[:, 2] / 2, kind="stable")
+    table, rank = table[order], np.zeros(len(rows) + 1, np.int32)
+    rank[1 + order] = np.arange(1, len(rows) + 1)
+    alone = np.bincount(table[:, 4].astype(int))[table[:, 4].astype(int)] == 1  # not cut off something larger
+    bits = alone & (table[:, 3] < BIT * height) & (table[:, 2] < 2 * BIT * height)
+    return Pieces(rank[labels], table[:, :4].astype(int), height, table[:, 4].astype(int), table[:, 5], bits,
+                  count - 1 - len(real))
+
+
+def _cut_thing(ink: np.ndarray, mask: np.ndarray, height: float) -> list[tuple[np.ndarray, float]]:
+    """Return (mask, cost of the cut at its left) for the pieces of one connected thing, left to right."""
+    width = ink.shape[1]
+    costs, paths = seams(ink, height)
+    near = max(2, int(0.12 * height))
+    best = [x for x in range(near, width - near) if costs[x] <= THICK * height and costs[x] <= costs[max(0, x - 2):x + 3].min()]
+    chosen: list[int] = []
+    for x in sorted(best, key=lambda x: costs[x]):
+        if len(chosen) < max(1, round(width / (OFTEN * height))) and all(abs(x - other) >= APART * height for other in chosen):
+            chosen.append(x)
+    chosen.sort()
+    side, last = np.zeros(ink.shape, np.uint8), np.full(len(ink), -1)
+    for x in chosen:
+        last = np.maximum(last, paths[x])  # cuts do not cross
+        side += np.arange(width) >= last[:, None]
+    parts: list[tuple[np.ndarray, float]] = []
+    rest = np.zeros_like(mask)  # too little for a piece of its own
+    for number in range(len(chosen) + 1):
+        part, rest = rest | mask & (side == number), np.zeros_like(mask)
+        if np.count_nonzero(part) >= max(3.0, 2 * SPECK * height * height):
+            parts.append((part, max(0.0, float(costs[chosen[number - 1]]) / height) if parts else 0.0))
+        elif parts:
+            parts[-1] = (parts[-1][0] | part, parts[-1][1])
+        else:
+            rest = part
+    return parts or [(mask, 0.0)]
+
+
+def seams(ink: np.ndarray, height: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return, for every column of a thing's ink (H, W), the cheapest way through it from top to bottom that stays near the column.
+
+    costs (W,): pixels of ink it goes through, less for the corners it goes through, where two strokes meet; paths (W, H): the
+    column it takes in every row. `height` is that of the line of digits.
+    """
+    reach = max(2, round(SWAY * height))
+    away = np.arange(-reach, reach + 1)
+    width = ink.shape[1]
+    columns = np.arange(width)[:, None] + away + reach  # (W, ways), into the padded picture
+    mask = (ink > INK_LEVEL).astype(np.float32)
+    side = 2 * max(1, round(CORNER * height)) + 1
+    around = cv2.blur(mask, (side, side), borderType=cv2.BORDER_CONSTANT)
+    edge = cv2.dilate(mask, np.ones((3, 3))) - cv2.erode(mask, np.ones((3, 3)))
+    price = np.pad(ink / np.float32(255) - TURN * edge * np.maximum(0, around - 0.5), ((0, 0), (reach, reach)))
+    stray = (STRAY * np.abs(away)).astype(np.float32)
+    cost, steps = np.zeros(columns.shape, np.float32), np.empty((len(ink), *columns.shape), np.int8)
+    for row, prices in enumerate(price):
+        wall = np.pad(cost, ((0, 0), (1, 1)), constant_values=np.inf) + np.float32(SIDESTEP)
+        before = np.stack([cost, wall[:, :-2], wall[:, 2:]])  # straight on, from the left, from the right
+        best = before.argmin(axis=0)
+        steps[row] = np.array([0, -1, 1], np.int8)[best]
+        cost = np.take_along_axis(before, best[None], 0)[0] + prices[columns] + stray
+    paths, way, every = np.empty((width, len(ink)), np.int32), cost.argmin(axis=1), np.arange(width)
+    for row in range(len(ink) - 1, -1, -1):
+        paths[:, row] = every + away[way]
+        way = (way + steps[row, every, way]).clip(0, 2 * reach)
+    return cost.min(axis=1), paths
+
+
+def picture_of(ink: np.ndarray, pieces: Pieces, chosen: list[int]) -> np.ndarray:
+    """Return `seen` (28, 28) uint8 of some of the pieces together, as if nothing else were there; with them goes what lies right
+    beyond their cuts."""
+    left, top = pieces.boxes[chosen, :2].min(axis=0)
+    right, bottom = (pieces.boxes[chosen, :2] + pieces.boxes[chosen, 2:]).max(axis=0)
+    more = max(1, round(SHARED * pieces.height))
+    place = slice(max(0, top - 1), bottom + 1), slice(max(0, left - more), right + more)  # with the soft edge
+    labels, kept = pieces.labels[place], np.zeros(len(pieces.boxes) + 1, np.uint8)
+    kept[np.array(chosen) + 1] = 1
+    mask = kept[labels]
+    near = cv2.dilate(mask, np.ones((3, 3), np.uint8))
+    near[(labels > 0) & (mask == 0)] = 0
+    whole = np.r_[False, np.isin(pieces.things, pieces.things[chosen])]  # the things that the pieces were cut from
+    near |= cv2.dilate(mask, np.ones((1, 2 * more + 1), np.uint8)) & whole[labels]
+    return frame(np.where(near, ink[place], 0).astype(np.uint8))
+
+
+def box_of(field: Field, pieces: Pieces, chosen: list[int]) -> tuple[float, float, float, float]:
+    """Return the box (x, y, width, height) of some pieces in pixels of the picture that `decode.to_pixels` gave."""
+    rows, columns = np.nonzero(np.isin(pieces.labels, np.array(chosen) + 1))
+    across = columns - field.slant * rows - field.shift
+    left, top, right, bottom = across.min(), rows.min(), across.max() + 1, rows.max() + 1
+    x, y = field.origin[0] + field.scale * left, field.origin[1] + field.scale * top
+    return float(max(0, x)), float(max(0, y)), float(field.scale * (right - left)), float(field.scale * (bottom - top))

@@ -1,0 +1,110 @@
+"""A field's ink is cut into pieces that lose nothing, between digits as well as through them, and lie where the ink lies."""
+
+import cv2
+import numpy as np
+import pytest
+from conftest import make_number
+
+from cleaning import INK_LEVEL
+from segments import HEIGHT, MOST_THINGS, box_of, cut, find_field, line_height, picture_of, seams
+
+
+def two_rings(apart: int) -> np.ndarray:
+    """Return the ink of two rings, 40 pixels across, `apart` pixels between them."""
+    ink = np.zeros((60, 120), np.uint8)
+    for x in (30, 30 + 40 + apart):
+        cv2.circle(ink, (x, 30), 18, 255, 4, cv2.LINE_AA)
+    return ink
+
+
+def test_every_inked_pixel_belongs_to_one_piece():
+    ink = find_field(make_number("40517", gap=0.02)[0]).ink
+    pieces = cut(ink)
+    assert ((pieces.labels > 0) == (ink > INK_LEVEL)).all() and pieces.specks == 0
+    assert set(np.unique(pieces.labels)) == set(range(len(pieces.boxes) + 1))
+    for number, (x, y, wide, high) in enumerate(pieces.boxes, 1):
+        rows, columns = np.nonzero(pieces.labels == number)
+        assert (columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1) == (x, y, wide, high)
+
+
+def test_pieces_come_from_left_to_right():
+    boxes = cut(find_field(make_number("4.0-5,1", gap=0.1)[0]).ink).boxes
+    middles = boxes[:, 0] + boxes[:, 2] / 2
+    assert (np.diff(middles) >= 0).all()
+
+
+def test_rings_that_touch_are_cut_where_they_touch():
+    pieces = cut(two_rings(0))
+    assert any(abs(x - 50) < 4 for x, *_ in pieces.boxes)
+    assert pieces.cuts[1:].max() > 0 and pieces.cuts[0] == 0  # nothing is cut at the left of the first
+
+
+def test_rings_that_stand_apart_share_no_piece():
+    pieces = cut(two_rings(6))
+    assert len(set(pieces.things)) == 2 and not any(x < 53 < x + wide - 1 for x, _, wide, _ in pieces.boxes)
+
+
+def test_the_cheapest_way_through_a_bridge_is_its_thinnest_place():
+    ink = np.zeros((40, 60), np.uint8)
+    ink[5:35, 5:20] = ink[5:35, 40:55] = 255
+    ink[18:24, 20:40] = 255
+    ink[20:22, 28:32] = 255
+    ink[18:20, 28:32] = ink[22:24, 28:32] = 0
+    costs, paths = seams(ink, 40)
+    assert 26 <= int(costs[10:50].argmin()) + 10 <= 33 and costs[30] < 3 < costs[12]
+    assert paths.shape == (60, 40) and (np.abs(np.diff(paths, axis=1)) <= 1).all()
+
+
+def test_dots_are_bits_and_pieces_of_digits_are_none():
+    pieces = cut(find_field(make_number("40.7", gap=0.15)[0]).ink)
+    assert pieces.bits.sum() == 1
+    x, y, wide, high = pieces.boxes[pieces.bits][0]
+    assert max(wide, high) < 0.35 * pieces.height and y > 0.5 * pieces.height
+
+
+@pytest.mark.parametrize("high", [30, 90, 400])
+def test_the_height_of_the_line_is_that_of_its_digits(high):
+    picture, _ = make_number("0.5", high=high, pen=max(2, high // 10), margin=high)
+    assert line_height(255 - picture) == pytest.approx(1.1 * high, rel=0.1)
+    assert line_height(find_field(picture).ink) < 1.6 * HEIGHT
+
+
+def test_slant_is_taken_off_and_boxes_know_it():
+    bar = np.full((120, 200), 255, np.uint8)
+    for x in (60, 100, 140):
+        cv2.line(bar, (x + 20, 20), (x - 20, 100), 0, 7, cv2.LINE_AA)
+    field = find_field(bar)
+    assert field.slant == pytest.approx(0.5, abs=0.1)
+    pieces = cut(field.ink)
+    assert len(pieces.boxes) == 3 and (pieces.boxes[:, 2] < 20).all()
+    x, _, wide, _ = box_of(field, pieces, [1])
+    assert x == pytest.approx(76, abs=6) and wide == pytest.approx(48, abs=8)
+
+
+def test_an_upright_one_as_high_as_the_picture_is_no_printed_line():
+    picture = np.full((100, 300), 255, np.uint8)
+    picture[:, 80:88] = picture[:, 200:208] = 0
+    assert len(cut(find_field(picture).ink).boxes) == 2
+
+
+def test_an_upright_frame_at_the_very_edge_goes():
+    picture, _ = make_number("47", margin=30)
+    picture[:, 2:5] = 0
+    assert len(set(cut(find_field(picture).ink).things)) == 2  # the 4 and the 7
+
+
+def test_a_texture_is_not_cut():
+    dots = np.zeros((300, 300), np.uint8)
+    for x in range(10, 290, 14):
+        for y in range(10, 290, 14):
+            cv2.circle(dots, (x, y), 3, 255, -1)
+    assert MOST_THINGS < 400 and cut(dots) is None and cut(np.zeros((40, 40), np.uint8)) is None
+
+
+def test_a_picture_of_some_pieces_holds_nothing_else():
+    ink = two_rings(6)
+    pieces = cut(ink)
+    left = [number for number, (x, *_) in enumerate(pieces.boxes) if x < 50]
+    alone = np.where(np.arange(120) < 52, ink, 0).astype(np.uint8)
+    whole = cut(alone)
+    assert np.array_equal(picture_of(ink, pieces, left), picture_of(alone, whole, list(range(len(whole.boxes)))))
