@@ -36,11 +36,15 @@ from calls import Page, answering, decode, refusal
 from decode import PictureError
 from door import KEPT, MAX_CALLS, MAX_FILE, NO_PICTURE, SWEEP, THREADS, lifespan
 from explain import draw_evidence, evidence
+from fields import FieldReader, NumberReading, to_json
 from preprocess import walk
 from recognize import BATCH, DIGITS, Reading, Recognizer, add_max_error
+from rules import LONGEST
 
 EXAMPLES = Path(__file__).parent / "examples"
 PAD = 280  # pixels; the side of the sketch pad
+LINE = (720, 220)  # pixels; the sheet for numbers
+THIN_PEN = 6  # pixels, a radius: for five digits side by side
 PEN = 13  # pixels, a radius in Gradio; a digit over 60 to 80 % of the pad has strokes of MNIST's width (2.4 of 20 pixels)
 # the camera at a phone's back; not as in a mirror, where a 6 is a 2
 CAMERA = gr.WebcamOptions(mirror=False, constraints={"video": {"facingMode": "environment"}})
@@ -110,6 +114,32 @@ def predict_batch(images: list[FileData]) -> list[dict[str, Any]]:
                                                                      for image in images)]
 
 
+@answering
+def read_number(image, rule=None):
+    """Read a whole number: a postcode, an amount, a field of a form. Send what /predict takes, and if you like a rule, a regular
+    expression that the digits must match, such as \\d{5}. The answer is JSON with text (the digits, left to right), display (with
+    separators), confidence (0 to 1, that the text is right), verdict (number, unsure, blank or not_a_number), message (a sentence
+    for people), by_rule (did the rule choose the text against what the ink alone says?), ink_text (what it alone says), digits
+    (for each its digit, its box as x, y, width, height in pixels of the picture, and ten probabilities), alternatives (other
+    strings with their probability), marks (what stands among the digits and is none) and version (of the weights). Null gives an
+    empty answer; a file that is no picture, and a rule that is none, give an error that says what to do.
+    """
+    reading = number_in(image, rule)
+    if reading is None:
+        return None
+    if reading.verdict == "unreadable":
+        raise refusal(reading.message)
+    return {**to_json(reading), "version": recognizer().version}
+
+
+def number_in(image, rule) -> NumberReading | None:
+    """Return the reading of a picture of a number; None for no picture. Raises gr.Error for a rule that is none."""
+    try:
+        return None if image is None else FieldReader(recognizer()).read(image, rule or None)
+    except ValueError as error:
+        raise refusal(str(error)) from error
+
+
 def read(image) -> Reading | None:
     """Return the reading of a picture; None for no picture, and for a sketch pad that was cleared or not yet touched."""
     if image is None:
@@ -150,62 +180,107 @@ def look_inside(image) -> tuple:
         return None, None, None
 
 
+@answering
+def tell_number(image, rule) -> str:
+    """Return the HTML of a number's answer: the string, the picture with a box around every digit, and their bars."""
+    try:
+        return page.number(number_in(image, rule), image)
+    except gr.Error as error:
+        return page.number(NumberReading.without_digits("unreadable", error.message), None)
+
+
 # --- the page -----------------------------------------------------------------------------------------------------------
 
 def build() -> Page:
-    """Return the page: a sketch pad, an upload and examples, one panel, one label; and the card on a page of its own."""
-    public, private = {"show_progress": "hidden"}, {"show_progress": "hidden", "api_visibility": "private"}
+    """Return the page for digits, that for numbers, and the card, each at an address of its own."""
     with Page(title="DigitVision", delete_cache=(SWEEP, KEPT)) as demo:
-        gr.Navbar(visible=False)
-        gr.Markdown("# DigitVision\nDraw a digit from 0 to 9, or upload a picture of one.", elem_id="title")
-        with gr.Row(equal_height=False):
-            with gr.Column(min_width=300):
-                with gr.Tabs():
-                    with gr.Tab("Draw", id="draw") as draw_tab:
-                        gr.Sketchpad(canvas_size=(PAD, PAD), fixed_canvas=True, layers=False, transforms=(), buttons=[],
-                                     brush=gr.Brush(default_size=PEN, colors=["#000000"], color_mode="fixed"),
-                                     show_label=False, elem_id="pad")
-                        with gr.Row(elem_id="tools"):
-                            undo, clear = gr.Button("Undo", elem_id="undo"), gr.Button("Clear", elem_id="clear")
-                    with gr.Tab("Upload", id="upload") as upload_tab:
-                        picture = gr.Image(type="pil", image_mode=None, sources=["upload", "clipboard", "webcam"], buttons=[],
-                                           label="Picture of a digit", elem_id="upload", webcam_options=CAMERA)
-            with gr.Column(min_width=300):
-                panel = gr.HTML(page.panel(None), html_template=page.PANEL, js_on_load=None, apply_default_css=False,
-                                elem_id="panel")
-                label = gr.Label(num_top_classes=10, show_heading=False, label="Probabilities", elem_id="answer")
-        examples = gr.Examples([str(EXAMPLES / name) for name in page.EXAMPLES], inputs=picture, label="Examples: click one",
-                               examples_per_page=30, api_visibility="private", elem_id="examples")
-        with gr.Accordion("What the network saw", open=False, elem_id="inside") as inside:
-            gr.Markdown(page.STRIP)
-            stages = gr.Gallery(label="Stages", show_label=False, height="auto", format="png", buttons=[], object_fit="contain",
-                                allow_preview=False, elem_id="stages")
-            gr.Markdown(page.LEGEND)
-            ink = gr.Image(label="Which ink decided", show_label=False, format="png", height=290, buttons=[], interactive=False,
-                           elem_id="evidence")
-        facts = gr.JSON(visible=False)
-        with gr.Accordion("About", open=False, elem_id="about"):
-            gr.Markdown(page.about(recognizer().version))
-
-        # Whatever happens on the page asks about what is in front then: the drawing, or the picture.
-        for event, script in ((undo.click, "undo"), (clear.click, "clear"), (draw_tab.select, "ask"), (upload_tab.select, "ask"),
-                              (picture.change, "ask"), (inside.expand, "ask")):
-            event(None, js=f"() => digitvision.{script}()", **private)
-        for function, outputs in ((bars, label), (tell, panel), (look_inside, [facts, stages, ink])):
-            gr.Button(visible="hidden", elem_id=f"ask_{function.__name__}").click(
-                function, picture, outputs, js="(picture) => digitvision.inFront(picture)", trigger_mode="always_last", **private)
-
-        for function, outputs in ((predict, label), (explain, [facts, stages, ink])):
-            gr.Button(visible=False).click(function, picture, outputs, api_name=function.__name__, **public,
-                                           api_description=described(function))
-        gr.api(predict_batch, api_name="predict_batch", api_description=described(predict_batch))
-        examples.dataset.click(None, js="() => digitvision.showTheAnswer()", api_visibility="private")
+        gr.Navbar(main_page_name="Digit")
+        digit_page()
         demo.load(None, js="() => digitvision.start()")
+    with demo.route("Number", "/number") as numbers:
+        gr.Navbar(main_page_name="Digit")
+        number_page()
+        numbers.load(None, js="() => digitvision.start()")
     with demo.route("Model card", "/card"):
-        gr.Navbar(visible=False)
+        gr.Navbar(main_page_name="Digit")
         gr.Markdown(page.card())
     # open: on a Space Gradio would shut the one-shot door
     return demo.queue(max_size=MAX_CALLS, default_concurrency_limit=THREADS, api_open=True)
+
+
+PUBLIC, PRIVATE = {"show_progress": "hidden"}, {"show_progress": "hidden", "api_visibility": "private"}
+
+
+def digit_page() -> None:
+    """Put a sketch pad, an upload and examples on the page, one panel, one label, and what the network saw."""
+    gr.Markdown("# DigitVision\nDraw a digit from 0 to 9, or upload a picture of one.", elem_id="title")
+    with gr.Row(equal_height=False):
+        with gr.Column(min_width=300):
+            picture, events = pad_and_upload((PAD, PAD), PEN, "Picture of a digit")
+        with gr.Column(min_width=300):
+            panel = gr.HTML(page.panel(None), html_template=page.PANEL, js_on_load=None, apply_default_css=False, elem_id="panel")
+            label = gr.Label(num_top_classes=10, show_heading=False, label="Probabilities", elem_id="answer")
+    examples = gr.Examples([str(EXAMPLES / name) for name in page.EXAMPLES], inputs=picture, label="Examples: click one",
+                           examples_per_page=30, api_visibility="private", elem_id="examples")
+    with gr.Accordion("What the network saw", open=False, elem_id="inside") as inside:
+        gr.Markdown(page.STRIP)
+        stages = gr.Gallery(label="Stages", show_label=False, height="auto", format="png", buttons=[], object_fit="contain",
+                            allow_preview=False, elem_id="stages")
+        gr.Markdown(page.LEGEND)
+        ink = gr.Image(label="Which ink decided", show_label=False, format="png", height=290, buttons=[], interactive=False,
+                       elem_id="evidence")
+    facts = gr.JSON(visible=False)
+    with gr.Accordion("About", open=False, elem_id="about"):
+        gr.Markdown(page.about(recognizer().version))
+
+    ask_about_what_is_in_front([*events, (inside.expand, "ask")], [picture],
+                               [(bars, label), (tell, panel), (look_inside, [facts, stages, ink])])
+    for function, outputs in ((predict, label), (explain, [facts, stages, ink])):
+        gr.Button(visible=False).click(function, picture, outputs, api_name=function.__name__, **PUBLIC,
+                                       api_description=described(function))
+    gr.api(predict_batch, api_name="predict_batch", api_description=described(predict_batch))
+    examples.dataset.click(None, js="() => digitvision.showTheAnswer()", api_visibility="private")
+
+
+def number_page() -> None:
+    """Put a wider sketch pad and an upload on the page, a rule, and one answer with boxes, bars and a button that copies it."""
+    gr.Markdown("# DigitVision\nWrite a number, or upload a picture of one: a postcode, an amount, a field of a form.",
+                elem_id="title")
+    picture, events = pad_and_upload(LINE, THIN_PEN, "Picture of a number")
+    answer = gr.HTML(page.number(None, None), html_template=page.NUMBER, js_on_load=None, apply_default_css=False,
+                     elem_id="number")
+    rule = gr.Textbox(label=r"Rule: a regular expression that the digits must match, such as \d{5}; empty for none",
+                      max_length=LONGEST, elem_id="rule")
+    facts = gr.JSON(visible=False)
+    ask_about_what_is_in_front([*events, (rule.submit, "ask"), (rule.blur, "ask")], [picture, rule], [(tell_number, answer)])
+    gr.Button(visible=False).click(read_number, [picture, rule], facts, api_name="read_number", **PUBLIC,
+                                   api_description=described(read_number))
+
+
+def pad_and_upload(size: tuple[int, int], pen: int, label: str) -> tuple[gr.Image, list[tuple]]:
+    """Put a sketch pad and an upload on the page, a tab each; return the picture, and the events after which to ask anew."""
+    with gr.Tabs():
+        with gr.Tab("Draw", id="draw") as draw_tab:
+            gr.Sketchpad(canvas_size=size, fixed_canvas=True, layers=False, transforms=(), buttons=[], show_label=False,
+                         brush=gr.Brush(default_size=pen, colors=["#000000"], color_mode="fixed"), elem_id="pad",
+                         elem_classes="wide" if size[0] > size[1] else None)
+            with gr.Row(elem_id="tools"):
+                undo, clear = gr.Button("Undo", elem_id="undo"), gr.Button("Clear", elem_id="clear")
+        with gr.Tab("Upload", id="upload") as upload_tab:
+            picture = gr.Image(type="pil", image_mode=None, sources=["upload", "clipboard", "webcam"], buttons=[], label=label,
+                               elem_id="upload", webcam_options=CAMERA)
+    return picture, [(undo.click, "undo"), (clear.click, "clear"), (draw_tab.select, "ask"), (upload_tab.select, "ask"),
+                     (picture.change, "ask")]
+
+
+def ask_about_what_is_in_front(events: list[tuple], inputs: list, functions: list[tuple]) -> None:
+    """Ask functions about what is in front, the drawing or the picture, whenever something happens on the page."""
+    for event, script in events:
+        event(None, js=f"() => digitvision.{script}()", **PRIVATE)
+    for function, outputs in functions:
+        gr.Button(visible="hidden", elem_id=f"ask_{function.__name__}").click(
+            function, inputs, outputs, js="(picture, ...more) => [digitvision.inFront(picture), ...more]",
+            trigger_mode="always_last", **PRIVATE)
 
 
 def described(function) -> str:

@@ -65,11 +65,11 @@ def refusal(sentence: str) -> gr.Error:
 
 
 def answering(function):
-    """Return a function of one argument that is known under the same name, and says in a sentence what nobody foresaw."""
+    """Return a function that is known under the same name, and says in a sentence what nobody foresaw."""
     @functools.wraps(function)
-    def answered(argument):
+    def answered(*arguments):
         try:
-            return function(argument)
+            return function(*arguments)
         except gr.Error:
             raise
         except Exception as error:
@@ -82,9 +82,11 @@ class Page(gr.Blocks):
     """Blocks that open nothing which callers name, keep nothing that they send, and refuse in a sentence."""
 
     async def preprocess_data(self, block_fn, inputs, state, explicit_call=False):
-        """Return the inputs of a function; raise gr.Error for JSON of the wrong shape."""
+        """Return the inputs of a function, null for those that a caller leaves out at the end; raise gr.Error for JSON of the wrong
+        shape."""
         try:
-            return await super().preprocess_data(block_fn, unmarked(inputs), state, explicit_call)
+            inputs = [*unmarked(inputs), *[None] * (len(block_fn.inputs) - max(1, len(inputs)))]
+            return await super().preprocess_data(block_fn, inputs, state, explicit_call)
         except gr.Error:
             raise
         except Exception as error:

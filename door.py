@@ -113,8 +113,8 @@ class Door:
     def __init__(self, app, demo: Blocks):
         self.app, self.gradio, self.queue = app, demo.app, demo._queue
         self.functions = {number for number, function in demo.fns.items() if function.fn}  # else a script's
-        # the names of the public functions, each with that of its argument
-        self.arguments = {function.api_name: next(iter(inspect.signature(function.fn).parameters))
+        # the names of the public functions, each with those of its arguments, of which only the first one must be given
+        self.arguments = {function.api_name: list(inspect.signature(function.fn).parameters)
                           for function in demo.fns.values() if function.api_visibility == "public"}
         names = "|".join(self.arguments)
         pages = "|".join(f"/{re.escape(page)}/?" for page, *_ in demo.pages if page)
@@ -224,9 +224,9 @@ class Door:
                 raise Refused(400)
             return
         if asked["door"] == "call/v2":
-            argument = self.arguments[asked["name"]]
-            if not isinstance(call, dict) or set(call) != {argument}:
-                raise Refused(400, f'This is no call. Send JSON, {{"{argument}": ...}}; /gradio_api/openapi.json describes it.')
+            first, *others = self.arguments[asked["name"]]
+            if not isinstance(call, dict) or first not in call or not set(call) <= {first, *others}:
+                raise Refused(400, f'This is no call. Send JSON, {{"{first}": ...}}; /gradio_api/openapi.json describes it.')
             return
         if not isinstance(call, dict) or not isinstance(call.get("data"), list):
             raise Refused(400, NO_CALL)

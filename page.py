@@ -1,13 +1,19 @@
 """What the browser gets: scripts, style, and the words around an answer; app.py puts them together."""
 
+import base64
 import json
 import os
 from datetime import date
 from html import escape
+from io import BytesIO
 from pathlib import Path
 
+from PIL import Image
+
+from decode import size_of, to_pixels
+from fields import NumberReading
 from model import HERE, WEIGHTS
-from recognize import Reading
+from recognize import DIGITS, Reading
 
 METRICS = WEIGHTS / "metrics.json"
 FIGURES = WEIGHTS / "figures"
@@ -15,6 +21,7 @@ EXAMPLES = ("0_slashed_blue_ink.png", "1_hooked_white_on_black.png", "2_dark_on_
             "4_black_board.jpg", "4_photo_sideways_exif.jpg", "5_yellow_highlighter.png", "6_photo_in_shadow.jpg",
             "7_tilted_squared_paper.jpg", "8_low_contrast.png", "9_photo_far_away.jpg", "0_small_in_corner.png")
 STAGES = {"grey": "Grey", "closer": "Closer", "ink": "Ink", "cleaned": "Cleaned", "stroke": "Cut out", "seen": "Seen, 28x28"}
+SHOWN_SIDE = 640  # pixels of a number's picture on the page
 STRIP = "How your picture became the 28x28 pixels that the network reads:"
 LEGEND = "Orange ink spoke for this digit, blue ink against it, grey ink hardly mattered."
 LIMITS = """**Limits** One digit at a time. Letters and signs are refused for the most part, not always. Where a mistake would cost
@@ -48,8 +55,7 @@ window.digitvision = (() => {
   const drawing = () => find('[data-tab-id=draw]').getAttribute('aria-selected') === 'true';
   const inFront = (picture) => drawing() ? drawn : picture;
   const ask = () => {
-    find('#ask_bars').click();
-    find('#ask_tell').click();
+    for (const name of ['bars', 'tell', 'tell_number']) find('#ask_' + name)?.click();
     if (find('#inside button.open')) find('#ask_look_inside').click();
   };
   const askAgain = () => { drawn = sketch(); ask(); };
@@ -72,7 +78,7 @@ window.digitvision = (() => {
     arm();
     document.querySelectorAll('#pad canvas:not([aria-label])').forEach((canvas) => {
       canvas.setAttribute('role', 'img');
-      canvas.setAttribute('aria-label', 'Sketch pad: draw a digit; or choose an example, or a file under Upload');
+      canvas.setAttribute('aria-label', 'Sketch pad: write here; or choose a picture under Upload');
     });
     document.querySelectorAll('#examples button:not([aria-label]) img').forEach((image) => {
       const words = image.src.split('/').pop().split('.')[0].replaceAll('_', ' ');
@@ -99,6 +105,11 @@ window.digitvision = (() => {
   };
   const picture = (data) => [...(data?.files ?? [])].find((file) => file.type.startsWith('image/'));
 
+  const show = (digit) => document.querySelectorAll('#number .box, #number .bars').forEach((part) => {
+    part.classList.toggle('chosen', part.dataset.digit === digit);  // of a number: its box, and its ten bars
+    if (part.matches('.box')) part.setAttribute('aria-pressed', part.dataset.digit === digit);
+  });
+
   const start = () => {
     let stroke = false;
     find('#pad').addEventListener('pointerdown', () => { stroke = true; }, true);
@@ -114,6 +125,11 @@ window.digitvision = (() => {
     for (const end of ['error', 'load']) document.addEventListener(end, (event) => {  // no broken icon for what is no picture
       if (event.target.closest?.('#upload')) event.target.classList.toggle('broken', end === 'error');
     }, true);
+    document.addEventListener('click', (event) => {
+      const box = event.target.closest('#number .box'), copy = event.target.closest('#number .copy');
+      if (box) show(box.dataset.digit);
+      if (copy) navigator.clipboard.writeText(copy.dataset.text).then(() => { copy.textContent = 'Copied'; });
+    });
     document.addEventListener('paste', (event) => {
       const file = picture(event.clipboardData);
       if (file) { event.preventDefault(); take(file); }
@@ -135,13 +151,18 @@ window.digitvision = (() => {
 })();
 """
 
+NUMBER = '<div class="number">${value}</div>'
 PANEL = '<div class="panel" role="status" aria-live="polite" aria-atomic="true">${value}</div>'
 
 STYLE = """
 .gradio-container { width: 100%; max-width: 900px !important; margin: 0 auto !important; }
 .gradio-container .main { padding: 12px clamp(16px, 4vw, 32px) !important; }
 .main > [data-testid=status-tracker] { pointer-events: none; }  /* while Gradio still starts, the pad can be drawn on */
-.nav-holder, footer .divider { display: none !important; }
+footer .divider { display: none !important; }
+.nav-holder { position: absolute !important; z-index: 1; top: 8px; right: clamp(8px, 4vw, 32px); padding: 0 !important;
+  border: 0 !important; }
+.nav-holder nav { padding: 0 !important; }
+.nav-holder a { padding: 4px 7px !important; font-size: 14px !important; color: var(--body-text-color) !important; }
 footer button { color: var(--body-text-color) !important; }
 button[role=tab].selected { color: #c2410c; }  /* Gradio's orange is too pale for small text on white */
 .dark button[role=tab].selected { color: #fb923c; }
@@ -184,6 +205,30 @@ button[role=tab].selected { color: #c2410c; }  /* Gradio's orange is too pale fo
 #answer .text, #answer .confidence { margin: 0; padding: 0; color: inherit; background: none; }
 #answer .line { border: 0; }
 
+#pad.wide { height: 300px !important; }
+#number { margin-top: 4px; }
+.number .panel { min-height: 122px; padding: 12px 16px; justify-content: space-between; }
+.number .text { display: block; font-size: 40px; font-weight: 700; line-height: 1.1; overflow-wrap: anywhere; }
+.number .copy { flex: none; min-width: 84px; min-height: 44px; border: 1px solid var(--border-color-primary); border-radius: 8px;
+  font-size: 16px; color: var(--body-text-color); background: var(--background-fill-secondary); }
+.number .copy:hover { border-color: currentcolor; }
+.number .hint { margin: 8px 0 0; }
+.number .field { position: relative; margin: 16px auto; width: fit-content; max-width: 100%; line-height: 0; }
+.number .field img { max-width: 100%; max-height: 300px; border-radius: 8px;
+  background: repeating-conic-gradient(#ddd 0 25%, #bbb 0 50%) 0 / 14px 14px; }
+.number .box, .number .mark { position: absolute; padding: 0; border: 2px solid #1d4ed8; border-radius: 4px; background: none; }
+.number .box { min-width: 12px; cursor: pointer; }
+.number .box.chosen { border-color: #c2410c; background: #fb923c33; }
+.number .mark { border: 2px dotted #64748b; pointer-events: none; }
+.number .bars { display: none; margin: 0; padding: 0; list-style: none; }
+.number .bars.chosen { display: block; }
+.number .bars li { position: relative; display: flex; justify-content: space-between; margin: 0 0 4px; padding: 0 10px;
+  line-height: 24px; border-radius: 4px; overflow: hidden; color: var(--body-text-color);
+  background: var(--background-fill-secondary); }
+.number .bars i { position: absolute; inset: 0 auto 0 0; border-radius: 4px; background: #fdba74; }
+.dark .number .bars i { background: #9a3412; }
+.number .bars span { position: relative; }
+
 #examples .gallery { display: grid; grid-template-columns: repeat(12, 1fr); gap: 8px; }
 #examples .gallery-item, #examples .container { width: 100%; max-width: none; height: 64px; min-height: 0; max-height: none;
   overflow: hidden; }
@@ -206,6 +251,7 @@ button[role=tab].selected { color: #c2410c; }  /* Gradio's orange is too pale fo
 @media (max-width: 640px) {
   .column, .row { gap: 10px !important; }
   #pad { height: 290px !important; }
+  #pad.wide { height: 150px !important; }
   #tools { margin-top: 0; }
   #upload { height: 344px !important; }
   .panel { min-height: 92px; }
@@ -226,11 +272,52 @@ def panel(reading: Reading | None) -> str:
     return f'<span class="digit">{shown}</span><p><b>{how_sure(reading)}</b> {escape(reading.message)}</p>'
 
 
-def how_sure(reading: Reading) -> str:
+def number(reading: NumberReading | None, image) -> str:
+    """Return the HTML of a number's answer: the string with a button that copies it, the picture with a box around every digit, and
+    the ten bars of the one that is chosen; None asks for a number."""
+    if reading is None:
+        return panel_of("", "Ready", "Write a number, or upload a picture of one.")
+    copy = f'<button class="copy" data-text="{reading.text}">Copy</button>' if reading.text else ""
+    html = panel_of(f'<span class="text">{escape(reading.display)}</span>' if reading.text else "", how_sure(reading),
+                    reading.message, copy)
+    if reading.verdict == "unreadable" or not reading.digits:
+        return html
+    pixels = Image.fromarray(to_pixels(image))
+    wide, high = size_of(image)
+    pixels.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+    file = BytesIO()
+    pixels.save(file, "WEBP", quality=80)
+    boxes = [f'<button class="box" data-digit="{place}" style="{_place(each.box, wide, high)}" aria-pressed="false" '
+             f'aria-label="Digit {place + 1} of {len(reading.text)}: {digit}; show its probabilities"></button>'
+             for place, (digit, each) in enumerate(zip(reading.text, reading.digits, strict=True))]
+    boxes += [f'<span class="mark" style="{_place(mark.box, wide, high)}"></span>' for mark in reading.marks]
+    html += (f'<div class="field"><img alt="The picture that was read" src="data:image/webp;base64,'
+             f'{base64.b64encode(file.getvalue()).decode()}">{"".join(boxes)}</div>')
+    for place, each in enumerate(reading.digits):
+        rows = [f'<li><i style="width: {100 * share:.1f}%"></i><span>{digit}</span><span>{100 * share:.0f}%</span></li>'
+                for share, digit in sorted(zip(each.probabilities, DIGITS, strict=True), reverse=True)]
+        html += f'<ol class="bars" data-digit="{place}" aria-label="Probabilities of digit {place + 1}">{"".join(rows)}</ol>'
+    return html + '<p class="hint">Choose a digit in the picture to see its ten probabilities.</p>'
+
+
+def panel_of(text: str, state: str, message: str, more: str = "") -> str:
+    """Return the HTML of the panel above a number's picture."""
+    return (f'<div class="panel" role="status" aria-live="polite" aria-atomic="true"><p>{text}<b>{state}</b> {escape(message)}</p>'
+            f"{more}</div>")
+
+
+def _place(box, wide: int, high: int) -> str:
+    """Return the style that puts something over a box of a picture of this size."""
+    x, y, width, height = box
+    return (f"left: {100 * x / wide:.2f}%; top: {100 * y / high:.2f}%; width: {100 * width / wide:.2f}%; "
+            f"height: {100 * height / high:.2f}%")
+
+
+def how_sure(reading: Reading | NumberReading) -> str:
     """Return the confidence of a reading in words."""
-    if reading.verdict != "digit":
-        return {"unsure": "Unsure", "several": "Several digits", "not_a_digit": "No digit", "blank": "No ink"}.get(
-            reading.verdict, "Not read")
+    if reading.verdict not in ("digit", "number"):
+        return {"unsure": "Unsure", "several": "Several digits", "not_a_digit": "No digit", "not_a_number": "No number",
+                "blank": "No ink"}.get(reading.verdict, "Not read")
     return "Very sure" if reading.confidence > 0.99 else "Fairly sure" if reading.confidence > 0.9 else "Not quite sure"
 
 
@@ -257,4 +344,4 @@ def card() -> str:
     except (OSError, ValueError, IndexError):
         text = "There is no card here. Restore MODEL_CARD.md."
     folder = Path(os.path.relpath(FIGURES)).as_posix()
-    return "[Back to the page](./)\n\n" + text.replace("](weights/figures/", f"](gradio_api/file={folder}/")
+    return text.replace("](weights/figures/", f"](gradio_api/file={folder}/")

@@ -5,6 +5,7 @@ import base64
 import importlib.util
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -14,7 +15,7 @@ import urllib.request
 
 import numpy as np
 import pytest
-from conftest import ROOT, free_port, heed_ctrl_c, make_field, make_sketch, need, run_main, run_program
+from conftest import ROOT, free_port, heed_ctrl_c, make_field, make_number, make_sketch, need, run_main, run_program
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
@@ -59,20 +60,21 @@ def expected(recognizer):
 
 
 # the contract: endpoint, what goes in, and the components whose JSON comes out
-ENDPOINTS = {"/predict": ("image", ["Label"]), "/explain": ("image", ["Json", "Gallery", "Image"]),
-             "/predict_batch": ("images", ["Api"])}
+ENDPOINTS = {"/predict": (["image"], ["Label"]), "/explain": (["image"], ["Json", "Gallery", "Image"]),
+             "/predict_batch": (["images"], ["Api"]), "/read_number": (["image", "rule"], ["Json"])}
 
 
 def test_the_public_endpoints_are_those_of_the_contract(client):
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     found = {name: ([parameter["parameter_name"] for parameter in endpoint["parameters"]],
                     [value["component"] for value in endpoint["returns"]]) for name, endpoint in endpoints.items()}
-    assert found == {name: ([parameter], returns) for name, (parameter, returns) in ENDPOINTS.items()}
+    assert found == ENDPOINTS
 
 
 def test_every_endpoint_is_described_with_shapes_and_ranges(client):
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    for name, words in (("/predict", "0 to 1"), ("/explain", "28x28 pixels"), ("/predict_batch", "up to 64")):
+    for name, words in (("/predict", "0 to 1"), ("/explain", "28x28 pixels"), ("/predict_batch", "up to 64"),
+                        ("/read_number", "x, y, width, height in pixels")):
         assert words in endpoints[name]["description"] and "one bad" in endpoints["/predict_batch"]["description"]
 
 
@@ -138,6 +140,67 @@ def test_explain_shows_a_picture_without_ink_as_it_was_looked_at(client, tmp_pat
     assert stages and ink is None
 
 
+@pytest.fixture(scope="module")
+def field(tmp_path_factory):
+    """A picture file of the number 1047, and how it is read without a server."""
+    from fields import FieldReader, to_json
+    file = tmp_path_factory.mktemp("field") / "1047.png"
+    Image.fromarray(make_number("1,047")[0]).save(file)
+    return file, to_json(FieldReader.from_pretrained().read(file))
+
+
+def alike(one: dict, other: dict) -> bool:
+    """Say whether two answers of /read_number are the same, but for what processes round differently."""
+    def rounded(value):
+        if isinstance(value, dict):
+            return {key: rounded(part) for key, part in value.items() if key not in ("alternatives", "version")}
+        if isinstance(value, list):
+            return [rounded(part) for part in value]
+        return round(value, 3) if isinstance(value, float) else value
+    return rounded(one) == rounded(other)
+
+
+def test_a_number_is_read_by_every_client_in_the_same_way(server, client, field, recognizer):
+    file, expected = field
+    answer = client.predict(handle_file(file), api_name="/read_number")
+    assert answer["text"] == "1047" and answer["display"] == "1,047" and answer["version"] == recognizer.version
+    assert alike(answer, expected)
+    for data in ([data_url(file.read_bytes())], [data_url(file.read_bytes()), None], [data_url(file.read_bytes()), ""]):
+        status, envelope = post(server, "run/read_number", json.dumps({"data": data}).encode())
+        assert status == 200 and alike(envelope["data"][0], expected)
+    call = {"image": data_url(file.read_bytes()), "rule": r"\d+"}
+    status, started = post(server, "call/v2/read_number", json.dumps(call).encode())
+    stream = urllib.request.urlopen(f"{server}/gradio_api/call/v2/read_number/{started['event_id']}", timeout=30).read().decode()
+    assert "event: complete" in stream and '"text": "1047"' in stream
+
+
+def test_a_rule_goes_with_the_picture_and_one_that_is_none_is_a_sentence(server, client, field):
+    file, _ = field
+    answer = client.predict(handle_file(file), r"\d{3}[0-4]", api_name="/read_number")
+    assert answer["by_rule"] and answer["ink_text"] == "1047" and re.fullmatch(r"\d{3}[0-4]", answer["text"])
+    with pytest.raises(AppError, match=r"The rule \( cannot be read at its end") as error:
+        client.predict(handle_file(file), "(", api_name="/read_number")
+    status, envelope = post(server, "run/read_number", json.dumps({"data": [data_url(file.read_bytes()), "("]}).encode())
+    assert status == 500 and envelope["error"] == error.value.message
+    for rule in (7, ["1"], {"a": 1}, "1" * 500):
+        status, envelope = post(server, "run/read_number", json.dumps({"data": [data_url(file.read_bytes()), rule]}).encode())
+        assert status == 500 and envelope["error"].endswith("."), rule
+
+
+def test_a_call_names_the_arguments_that_there_are(server, field):
+    picture = data_url(field[0].read_bytes())
+    for call in ({"rule": "1"}, {"image": picture, "colour": 1}, {"image": picture, "rule": "1", "more": 1}):
+        status, answer = post(server, "call/v2/read_number", json.dumps(call).encode())
+        assert status == 400 and answer["error"].startswith('This is no call. Send JSON, {"image": ...}')
+
+
+def test_null_is_no_number_and_blank_paper_has_a_verdict(server, client, tmp_path):
+    status, answer = post(server, "run/read_number", b'{"data": [null]}')
+    assert status == 200 and answer["data"] == [None]
+    Image.new("RGB", (60, 60), "white").save(tmp_path / "blank.png")
+    assert client.predict(handle_file(tmp_path / "blank.png"), api_name="/read_number")["verdict"] == "blank"
+
+
 def test_a_batch_keeps_its_order_and_one_bad_picture_spoils_no_other(client, recognizer, tmp_path):
     (tmp_path / "notes.png").write_text("this is no picture")
     Image.new("RGB", (60, 60), "white").save(tmp_path / "blank.png")
@@ -196,7 +259,7 @@ def test_a_damaged_data_url_is_refused_in_a_sentence(server):
     assert status == 500 and "base64" in answer["error"]
 
 
-@pytest.mark.parametrize("endpoint", ["predict", "explain", "predict_batch"])
+@pytest.mark.parametrize("endpoint", ["predict", "explain", "predict_batch", "read_number"])
 def test_a_file_of_the_server_and_a_url_are_refused_in_a_sentence(server, endpoint):
     no_path, no_url = "A path on the server is no picture of yours. Send the file.", "A URL is not fetched here. Send the file,"
     for meta in ({}, {"meta": {"_type": "gradio.FileData"}}):
@@ -214,7 +277,7 @@ def test_no_endpoint_takes_the_value_of_the_pad(client):
     assert pads and not any(pads & set(dependency["inputs"]) for dependency in client.config["dependencies"])
 
 
-@pytest.mark.parametrize("endpoint", ["predict", "explain", "predict_batch"])
+@pytest.mark.parametrize("endpoint", ["predict", "explain", "predict_batch", "read_number"])
 def test_json_of_the_wrong_shape_is_refused_in_a_sentence(server, endpoint):
     shapes = [5, True, "7.png", {}, {"path": 5}, {"path": "\0"}, {"composite": str(PICTURE)}, [[5]], {"url": {}}]
     for body in ([], *([value] for value in shapes)):
@@ -363,7 +426,7 @@ def test_an_mcp_client_finds_the_tools_and_gets_the_same_numbers(mcp_server, exp
 
     url = data_url(PICTURE.read_bytes())["url"]
     tools, answer = asyncio.run(call("predict", image=url))
-    assert {tool.name for tool in tools} == {"predict", "explain", "predict_batch"}
+    assert {tool.name for tool in tools} == {"predict", "explain", "predict_batch", "read_number"}
     assert all("picture file" in tool.description or "what /predict takes" in tool.description for tool in tools)
     assert np.allclose(numbers(ast.literal_eval(answer.content[0].text)), expected, atol=1e-6)
     _, answer = asyncio.run(call("predict", image=f"data:image/png;base64,{base64.b64encode(b'no picture').decode()}"))

@@ -84,7 +84,8 @@ def own(tmp_path_factory):
 
 # --- what is closed -----------------------------------------------------------------------------------------------------
 
-OPEN = {"GET /", "GET /card", "GET /card/", "GET /config", "GET /config/", "GET /static/x", "GET /assets/x", "GET /favicon.ico",
+OPEN = {"GET /", "GET /card", "GET /card/", "GET /number",
+        "GET /number/", "GET /config", "GET /config/", "GET /static/x", "GET /assets/x", "GET /favicon.ico",
         "GET /theme.css", "GET /robots.txt", "GET /manifest.json", "GET /gradio_api/info", "GET /gradio_api/info/",
         "GET /gradio_api/openapi.json", "GET /gradio_api/app_id", "GET /gradio_api/app_id/", "GET /gradio_api/theme.css",
         "GET /gradio_api/startup-events", "GET /gradio_api/heartbeat/x", "GET /gradio_api/upload_progress",

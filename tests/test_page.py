@@ -10,7 +10,7 @@ import re
 
 import numpy as np
 import pytest
-from conftest import ROOT, STROKES, need
+from conftest import ROOT, STROKES, make_number, need
 from PIL import Image
 
 from decode import shrink, to_pixels
@@ -474,3 +474,102 @@ def test_the_page_is_loaded_light_and_dark(browser, server, size):
         page.mouse.move(0, 0)
         page.screenshot(path=f"{folder}/{size}_{SHOWN[size]}.png")
     context.close()
+
+
+# --- numbers ------------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def numbers(browser, server):
+    """The page for numbers, loaded anew; at its end: no console error."""
+    context = browser.new_context(viewport={"width": 1280, "height": 1000}, has_touch=True,
+                                  permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    errors = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(server)
+    page.get_by_role("link", name="Number").or_(page.get_by_role("button", name="Number")).first.click()
+    page.wait_for_url("**/number")
+    wait_for_brush(page)
+    yield page
+    context.close()
+    assert errors == []
+
+
+def write(page, text: str) -> None:
+    """Write a number on the sheet by mouse."""
+    left, top, wide, high = page.evaluate("""() => {
+      const sheet = window.__PIXI_APP__.stage.children.find((part) => part.sortableChildren && part.eventMode === 'static');
+      const [box, at] = [document.querySelector('#pad canvas').getBoundingClientRect(), sheet.getBounds()];
+      return [box.left + at.x, box.top + at.y, at.width, at.height]; }""")
+    step = min(wide / (len(text) + 0.5), 0.55 * high)
+    for place, digit in enumerate(text):
+        for stroke in (np.array(stroke, float) for stroke in WRITTEN[digit]):
+            points = stroke / (9, 14) * (0.6 * step, 0.6 * high) + (left + step * (place + 0.3), top + 0.2 * high)
+            page.mouse.move(*points[0])
+            page.mouse.down()
+            for point in points[1:]:
+                page.mouse.move(*point, steps=3)
+            page.mouse.up()
+
+
+WRITTEN = STROKES | {
+    "2": [[(0, 3), (3, 0), (7, 1), (8, 4), (0, 14), (9, 14)]],
+    "9": [[(8, 3), (5, 0), (1, 2), (1, 6), (5, 7), (8, 3), (7, 14)]],
+}
+
+
+def test_numbers_are_drawn_by_mouse_and_read_and_copied(numbers):
+    for text in ("1024", "7", "90210"):
+        write(numbers, text)
+        expect(numbers.locator("#number .text")).to_have_text(text)
+        assert numbers.locator("#number .box").count() == len(text)
+        numbers.get_by_role("button", name="Copy").click()
+        expect(numbers.get_by_role("button", name="Copied")).to_be_visible()
+        assert numbers.evaluate("navigator.clipboard.readText()") == text
+        numbers.get_by_role("button", name="Clear").click()
+        expect(numbers.locator("#number")).to_contain_text("Ready")
+
+
+def test_a_click_on_a_digit_shows_its_ten_bars_and_boxes_lie_over_the_digits(numbers, tmp_path):
+    picture, boxes = make_number("4,710")
+    Image.fromarray(picture).save(tmp_path / "field.png")
+    numbers.get_by_role("tab", name="Upload").click()
+    numbers.locator("#upload input[type=file]").set_input_files(tmp_path / "field.png")
+    expect(numbers.locator("#number .text")).to_have_text("4,710")
+    assert numbers.locator("#number .mark").count() == 1
+    shown = numbers.locator("#number .field img").bounding_box()
+    for place, (x, y, wide, high) in enumerate(boxes):
+        box = numbers.locator(f"#number .box[data-digit='{place}']").bounding_box()
+        scale = shown["width"] / picture.shape[1]
+        assert abs(box["x"] + box["width"] / 2 - shown["x"] - scale * (x + wide / 2)) < 6
+        assert abs(box["y"] + box["height"] / 2 - shown["y"] - scale * (y + high / 2)) < 6
+    expect(numbers.locator("#number .bars.chosen")).to_have_count(0)
+    numbers.get_by_role("button", name="Digit 2 of 4: 7").click()
+    expect(numbers.locator("#number .bars.chosen li")).to_have_count(10)
+    expect(numbers.locator("#number .bars.chosen li").first).to_contain_text("7")
+    if folder := os.environ.get("DIGITVISION_SCREENSHOTS"):
+        numbers.screenshot(path=f"{folder}/number.png")
+
+
+def test_a_rule_is_heeded_and_one_that_is_none_is_told(numbers):
+    write(numbers, "1024")
+    expect(numbers.locator("#number .text")).to_have_text("1024")
+    numbers.locator("#rule textarea, #rule input").fill(r"\d{3}[5-9]")
+    numbers.keyboard.press("Enter")
+    expect(numbers.locator("#number")).to_contain_text("the ink alone says 1024")
+    numbers.locator("#rule textarea, #rule input").fill("(")
+    numbers.keyboard.press("Enter")
+    expect(numbers.locator("#number")).to_contain_text("The rule ( cannot be read at its end")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_for_numbers_is_legible_and_named_and_nothing_overlaps(numbers, scheme):
+    numbers.emulate_media(color_scheme=scheme)
+    write(numbers, "1024")
+    numbers.get_by_role("button", name="Digit 1 of 4").click()
+    for wide, high in SIZES.values():
+        numbers.set_viewport_size({"width": wide, "height": high})
+        numbers.wait_for_timeout(300)
+        assert numbers.evaluate(PALE) == [] and numbers.evaluate(NAMELESS) == []
+        assert numbers.evaluate("document.documentElement.scrollWidth <= innerWidth")
