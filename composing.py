@@ -150,14 +150,16 @@ def right_ones(readings: Sequence[NumberReading], texts: Sequence[str]) -> np.nd
 def calibrate_numbers(reader: FieldReader, strokes: Strokes) -> dict:
     """Return what turns a reader's doubts into confidence and verdicts, from composed numbers, spaced and touching: the weights of
     a logistic regression, and for every error target, and for BY_A_MACHINE, the least confidence that keeps it
-    (`measures.error_limit`)."""
+    (`measures.error_limit`). {} where no writer wrote ten digits: a reader then does without."""
     doubts, right = [], []
-    for touching in (False, True):
+    for touching in (False, True) if hands_of(strokes) else ():
         for picture, text in zip(*compose(strokes, COMPOSED, SEED + 1, touching), strict=True):
             reading = reader.read(picture)
             if reading.doubts is not None:
                 doubts.append([*reading.doubts, 1.0])
                 right.append(reading.text == text)
+    if not doubts:
+        return {}
     features, right = np.array(doubts), np.array(right)
     weights = logistic(features, right)
     confidence = 1 / (1 + np.exp(-features @ weights))
@@ -206,8 +208,9 @@ def measure_fields(reader: FieldReader, tables: str) -> dict:
         if rows:
             readings = [reader.read(open_picture(table.parent / name)) for name, _ in rows]
             right = right_ones(readings, [text for _, text in rows])
-            sure = np.array([reading.confidence >= reader.limits[BY_A_MACHINE] for reading in readings])
-            found[table.resolve().parent.name] = {
-                "whole": share(right.sum(), len(rows)), "without a person": share(sure.sum(), len(rows)),
-                "right without a person": share(right[sure].sum(), max(1, int(sure.sum())))}
+            found[table.resolve().parent.name] = kinds = {"whole": share(right.sum(), len(rows))}
+            if (least := reader.limits.get(BY_A_MACHINE)) is not None:
+                sure = np.array([reading.confidence >= least for reading in readings])
+                kinds["without a person"] = share(sure.sum(), len(rows))
+                kinds["right without a person"] = share(right[sure].sum(), max(1, int(sure.sum())))
     return found

@@ -76,6 +76,8 @@ def evaluate(name: str | None, data_dir: str, strokes: str | None = None, tables
     Without stroke files, tables of pictures or weights of other seeds, what was measured on them before is kept if it was
     measured on the same weights.
     """
+    if numbers and not strokes:
+        raise ValueError("--numbers goes with --strokes, of whose digits numbers are composed. Name stroke files as well.")
     recognizer = open_weights(name)
     folder = Path(WEIGHTS if name is None else name)
     if not (folder / WEIGHTS_FILE).is_file():

@@ -1,6 +1,6 @@
 """Cut a picture of a number into pieces, none of them larger than a digit: over-segmentation (LeCun et al. 1998, section VII).
 
-Which pieces belong together is not decided here: `fields.py` lets the network say it.
+Which pieces belong together is not decided here: `lattice.py` lets the network say it.
 """
 
 from typing import NamedTuple

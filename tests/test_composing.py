@@ -4,9 +4,19 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import STROKES, make_sketch
+from conftest import STROKES, make_number, make_sketch
 
-from composing import LONGEST, calibrate_numbers, compose, compose_one, draw_numbers, hands_of, measure_numbers, render_cuts
+from composing import (
+    LONGEST,
+    calibrate_numbers,
+    compose,
+    compose_one,
+    draw_numbers,
+    hands_of,
+    measure_fields,
+    measure_numbers,
+    render_cuts,
+)
 from data import NO_DIGIT, Pictures, Strokes
 from fields import FieldReader
 from preprocess import see
@@ -73,6 +83,15 @@ def test_limits_for_numbers_keep_their_targets_and_turn_into_verdicts(strokes, r
     monkeypatch.setitem(recognizer.net.facts, "numbers", {**facts, "errors": [{"max_error": 0.05, "threshold": 1.0}]})
     strict = FieldReader(recognizer)
     assert strict.read(compose(strokes, 1, 0, False)[0][0]).verdict == "unsure"
+
+
+def test_weights_without_limits_for_numbers_are_made_read_and_measured_all_the_same(strokes, recognizer, monkeypatch, tmp_path):
+    monkeypatch.delitem(recognizer.net.facts, "numbers")
+    reader = FieldReader(recognizer)
+    assert calibrate_numbers(reader, strokes[:5]) == {}
+    cv2.imwrite(str(tmp_path / "47.png"), make_number("47")[0])
+    (tmp_path / "labels.csv").write_text('file,label,boxes_xywh\n47.png,47,"[[0, 0, 9, 9], [9, 0, 9, 9]]"\n')
+    assert measure_fields(reader, str(tmp_path / "labels.csv"))[tmp_path.name]["whole"]["right"] == 1
 
 
 @pytest.mark.parametrize("damage", [{"weights": "heavy"}, {"weights": [1, 2]}, {"errors": 7}, {"errors": [{}]},
