@@ -6,11 +6,8 @@
 """
 
 import argparse
-import csv
-import io
 import json
 import logging
-import os
 import sys
 import time
 from collections import Counter
@@ -21,10 +18,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from archive import fill
 from decode import KEPT_SIDE, PictureError, size_of, to_pixels
-from files import refuse, write_whole
 from lattice import Candidate, Way, best_ways, candidates_of, doubts, score, shares
-from recognize import DIGITS, ODD, Recognizer, find_pictures
+from recognize import DIGITS, ODD, Recognizer, add_max_error, add_pictures, count_bad, end_well, find_pictures
 from rules import Rule
 from segments import BIT, Field, Pieces, box_of, cut, find_field, picture_of
 
@@ -34,6 +31,7 @@ NO_NUMBER = "There is no number to read here. Write one, or send a picture that 
 MOST_BOXES = 600  # that the network looks at: twelve digits that touch take some 200, a texture takes any number
 CROWDED = "There is too much in this picture for one number. Crop it to the number."
 SIGNS = {".": "dot", ",": "comma", "-": "dash", "'": "apostrophe", "*": "other sign", "": "thing above or below the line"}
+
 
 class DigitBox(NamedTuple):
     """A digit of a number: `box` (x, y, width, height) in pixels of the picture, `probabilities` (10,) that sum to 1."""
@@ -255,83 +253,17 @@ def message_of(reading: NumberReading, rule: Rule | None, specks: int) -> str:
 
 # --- the command line ---------------------------------------------------------------------------------------------------
 
-COLUMNS = ("path", "text", "display", "confidence", "verdict", "message", "alternatives", "ink_text", "seconds", "rule", "weights")
-
-
-def to_row(path: Path, reading: NumberReading, seconds: float, rule: str, version: str) -> dict:
-    """Return a reading as a row of a file, by COLUMNS."""
-    others = " ".join(f"{each.text}:{each.probability:.4f}" for each in reading.alternatives)
-    return dict(zip(COLUMNS, (str(path), reading.text, reading.display, round(reading.confidence, 6), reading.verdict,
-                              reading.message, others, reading.ink_text, round(seconds, 4), rule, version), strict=True))
-
-
-def read_rows(file: Path, rule: str, version: str) -> list[dict]:
-    """Return the whole rows of a CSV file that a run left, [] where there is none; a row that was being written is left out.
-
-    Raises ValueError with a sentence for another file, and for one that another rule or other weights made.
-    """
-    if not file.exists():
-        return []
-    text = file.read_text(encoding="utf-8", errors="backslashreplace")
-    rows = list(csv.DictReader(io.StringIO(text[:text.rfind("\n") + 1], newline="")))
-    if rows and tuple(rows[0]) != COLUMNS or text and not text.startswith(",".join(COLUMNS[:2])):
-        raise ValueError(f"{file} is no table that fields.py wrote. Name another one with --csv.")
-    rows = [row for row in rows if None not in row.values()]
-    for name, ours in (("rule", rule), ("weights", version)):
-        if rows and rows[0][name] != ours:
-            raise ValueError(f"{file} was made with {'the rule' if name == 'rule' else 'weights'} {rows[0][name] or '(none)'}. "
-                             "Take the same again, or leave --resume out.")
-    return rows
-
-
-def to_csv(rows: list[dict], header: bool = True) -> str:
-    """Return rows as CSV."""
-    file = io.StringIO(newline="")
-    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-    if header:
-        writer.writeheader()
-    writer.writerows(rows)
-    return file.getvalue()
-
-
-def fill(reader: FieldReader, paths: list[Path], flags: argparse.Namespace) -> Counter:
-    """Write a row for every picture into the CSV file, each as soon as it is read; return how often there was which verdict."""
-    from tqdm import tqdm  # comes with huggingface_hub; the page has no use for it
-
-    file, rule, version = Path(flags.csv), flags.rule or "", reader.recognizer.version
-    done = read_rows(file, rule, version) if flags.resume else []
-    write_whole(file, to_csv(done).encode("utf-8", "backslashreplace"))
-    verdicts, names = Counter(row["verdict"] for row in done), {row["path"] for row in done}
-    with open(file, "a", newline="", encoding="utf-8", errors="backslashreplace") as table:
-        for path in tqdm([path for path in paths if str(path) not in names], unit=" pictures", disable=None):
-            started = time.perf_counter()
-            reading = reader.read(path, flags.rule)
-            verdicts[reading.verdict] += 1
-            table.write(to_csv([to_row(path, reading, time.perf_counter() - started, rule, version)], header=False))
-            table.flush()
-    rank = {str(path): place for place, path in enumerate(paths)}
-    if flags.worst_first or done:  # else the rows are in order as they are
-        rows = read_rows(file, rule, version)
-        rows.sort(key=lambda row: float(row["confidence"]) if flags.worst_first else rank.get(row["path"], len(rank)))
-        write_whole(file, to_csv(rows).encode("utf-8", "backslashreplace"))
-    return verdicts
-
-
 def add_string_error(parser: argparse.ArgumentParser) -> None:
     """Add the flag that sets which numbers are called unsure."""
-    parser.add_argument("--max-error", type=float, default=STRING_ERROR, metavar="SHARE",
-                        help="share of wrong strings to accept, 0.05, 0.03, 0.01 or 0.001; less sure ones are marked unsure "
-                             "(default: %(default)s)")
+    add_max_error(parser, STRING_ERROR, "0.05, 0.03, 0.01 or 0.001")
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Return the flags of a command line."""
     parser = argparse.ArgumentParser(description="Read whole numbers in picture files.", allow_abbrev=False)
-    parser.add_argument("paths", nargs="+", metavar="PATHS", help="picture files, and folders of them")
-    parser.add_argument("--weights", help="folder, .safetensors file, or hub id ORG/NAME[@REVISION] (default: weights/)")
+    add_pictures(parser)
     add_string_error(parser)
     parser.add_argument("--rule", metavar="REGEX", help=r"what the digits must match, such as '\d{5}' for a postcode")
-    parser.add_argument("--json", action="store_true", help="write JSON Lines to standard output")
     parser.add_argument("--csv", metavar="FILE", help="write a CSV file, a row as soon as its picture is read")
     parser.add_argument("--resume", action="store_true", help="go on with the CSV file of a run that was stopped")
     parser.add_argument("--worst-first", action="store_true", help="order the rows of the CSV file for a person who checks them")
@@ -363,26 +295,13 @@ def run(flags: argparse.Namespace) -> int:
                   f"{reading.message}", flush=True)
         if reading.verdict == "unreadable":
             bad.append(reading.message)
-    if bad:
-        print(bad[0] if len(bad) == 1 else f"{len(bad)} of {len(paths)} pictures could not be read; their rows say why.",
-              file=sys.stderr)
-    return 2 if bad else 0
+    return count_bad(bad, len(paths))
 
 
 def main() -> int:
     """Run the command line; return its exit code."""
-    sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text, nor the console's letters all letters
     flags = parse()
-    try:
-        return run(flags)
-    except KeyboardInterrupt:
-        print("\nStopped." + (f" The rows in {flags.csv} are whole; --resume goes on." if flags.csv else ""), file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output went away, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (ValueError, OSError) as error:
-        return refuse(error)
+    return end_well(lambda: run(flags), f" The rows in {flags.csv} are whole; --resume goes on." if flags.csv else "")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -290,20 +290,24 @@ def plot(readings: list[tuple[Path, Reading]], out: str) -> None:
     plt.close(figure)
 
 
-def add_max_error(parser: argparse.ArgumentParser) -> None:
+def add_max_error(parser: argparse.ArgumentParser, default: float = MAX_ERROR, known: str = "0.05, 0.01 or 0.001") -> None:
     """Add the flag that sets what is called unsure."""
-    parser.add_argument("--max-error", type=float, default=MAX_ERROR, metavar="SHARE",
-                        help="share of wrong answers to accept, 0.05, 0.01 or 0.001; less sure ones are marked unsure "
-                             "(default: %(default)s)")
+    parser.add_argument("--max-error", type=float, default=default, metavar="SHARE",
+                        help=f"share of wrong answers to accept, {known}; less sure ones are marked unsure (default: %(default)s)")
+
+
+def add_pictures(parser: argparse.ArgumentParser) -> None:
+    """Add what every reading of files needs: the pictures, the weights, and JSON if that is wanted."""
+    parser.add_argument("paths", nargs="+", metavar="PATHS", help="picture files, and folders of them")
+    parser.add_argument("--weights", help="folder, .safetensors file, or hub id ORG/NAME[@REVISION] (default: weights/)")
+    parser.add_argument("--json", action="store_true", help="write JSON Lines to standard output")
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Return the flags of a command line."""
     parser = argparse.ArgumentParser(description="Read handwritten digits in picture files.", allow_abbrev=False)
-    parser.add_argument("paths", nargs="+", metavar="PATHS", help="picture files, and folders of them")
-    parser.add_argument("--weights", help="folder, .safetensors file, or hub id ORG/NAME[@REVISION] (default: weights/)")
+    add_pictures(parser)
     add_max_error(parser)
-    parser.add_argument("--json", action="store_true", help="write JSON Lines to standard output")
     parser.add_argument("--csv", metavar="FILE", help="write a CSV file")
     parser.add_argument("--plot", metavar="FILE", help=f"draw the first {PLOTTED} pictures with their probabilities")
     return parser.parse_args(arguments)
@@ -342,25 +346,35 @@ def run(flags: argparse.Namespace) -> int:
     if flags.plot:
         plot(kept, flags.plot)
         print(f"wrote {flags.plot}: {len(kept)} of {len(paths)} pictures", file=sys.stderr)
+    return count_bad(bad, len(paths))
+
+
+def count_bad(bad: list[str], count: int) -> int:
+    """Say what became of pictures that could not be read, by their messages, of `count`; return the exit code."""
     if bad:
-        print(bad[0] if len(bad) == 1 else f"{len(bad)} of {len(paths)} pictures could not be read; their rows say why.",
+        print(bad[0] if len(bad) == 1 else f"{len(bad)} of {count} pictures could not be read; their rows say why.",
               file=sys.stderr)
     return 2 if bad else 0
 
 
-def main() -> int:
-    """Run the command line; return its exit code."""
+def end_well(run: Callable[[], int], stopped: str = "") -> int:
+    """Return the exit code of a command line's work, which ends in a sentence whatever happens; `stopped` is for a Ctrl-C."""
     sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text, nor the console's letters all letters
     try:
-        return run(parse())
+        return run()
     except KeyboardInterrupt:
-        print("\nStopped.", file=sys.stderr)
+        print("\nStopped." + stopped, file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError) as error:
         return refuse(error)
+
+
+def main() -> int:
+    """Run the command line; return its exit code."""
+    return end_well(lambda: run(parse()))
 
 
 if __name__ == "__main__":

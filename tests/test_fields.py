@@ -14,8 +14,9 @@ import pytest
 from conftest import HIGH, ROOT, STROKES, make_number, make_sketch, run_main
 from PIL import Image
 
+from archive import COLUMNS
 from bench import fuzz
-from fields import COLUMNS, FieldReader, to_json
+from fields import FieldReader, to_json
 from segments import cut, find_field
 
 

@@ -1,0 +1,74 @@
+"""The table of an archive of numbers: a row for every picture as soon as it is read, and a run that was stopped goes on."""
+
+import argparse
+import csv
+import io
+import time
+from collections import Counter
+from pathlib import Path
+
+from files import write_whole
+
+COLUMNS = ("path", "text", "display", "confidence", "verdict", "message", "alternatives", "ink_text", "seconds", "rule", "weights")
+
+
+def to_row(path: Path, reading, seconds: float, rule: str, version: str) -> dict:
+    """Return a reading as a row of a file, by COLUMNS."""
+    others = " ".join(f"{each.text}:{each.probability:.4f}" for each in reading.alternatives)
+    return dict(zip(COLUMNS, (str(path), reading.text, reading.display, round(reading.confidence, 6), reading.verdict,
+                              reading.message, others, reading.ink_text, round(seconds, 4), rule, version), strict=True))
+
+
+def read_rows(file: Path, rule: str, version: str) -> list[dict]:
+    """Return the whole rows of a CSV file that a run left, [] where there is none; a row that was being written is left out.
+
+    Raises ValueError with a sentence for another file, and for one that another rule or other weights made.
+    """
+    if not file.exists():
+        return []
+    text = file.read_text(encoding="utf-8", errors="backslashreplace")
+    rows = list(csv.DictReader(io.StringIO(text[:text.rfind("\n") + 1], newline="")))
+    if rows and tuple(rows[0]) != COLUMNS or text and not text.startswith(",".join(COLUMNS[:2])):
+        raise ValueError(f"{file} is no table that fields.py wrote. Name another one with --csv.")
+    rows = [row for row in rows if None not in row.values()]
+    for name, ours in (("rule", rule), ("weights", version)):
+        if rows and rows[0][name] != ours:
+            raise ValueError(f"{file} was made with {'the rule' if name == 'rule' else 'weights'} {rows[0][name] or '(none)'}. "
+                             "Take the same again, or leave --resume out.")
+    return rows
+
+
+def to_csv(rows: list[dict], header: bool = True) -> str:
+    """Return rows as CSV."""
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def fill(reader, paths: list[Path], flags: argparse.Namespace) -> Counter:
+    """Write a row for every picture into the CSV file, each as soon as it is read; return how often there was which verdict.
+
+    `reader` is a fields.FieldReader; `flags` are those of its command line.
+    """
+    from tqdm import tqdm  # comes with huggingface_hub; the page has no use for it
+
+    file, rule, version = Path(flags.csv), flags.rule or "", reader.recognizer.version
+    done = read_rows(file, rule, version) if flags.resume else []
+    write_whole(file, to_csv(done).encode("utf-8", "backslashreplace"))
+    verdicts, names = Counter(row["verdict"] for row in done), {row["path"] for row in done}
+    with open(file, "a", newline="", encoding="utf-8", errors="backslashreplace") as table:
+        for path in tqdm([path for path in paths if str(path) not in names], unit=" pictures", disable=None):
+            started = time.perf_counter()
+            reading = reader.read(path, flags.rule)
+            verdicts[reading.verdict] += 1
+            table.write(to_csv([to_row(path, reading, time.perf_counter() - started, rule, version)], header=False))
+            table.flush()
+    rank = {str(path): place for place, path in enumerate(paths)}
+    if flags.worst_first or done:  # else the rows are in order as they are
+        rows = read_rows(file, rule, version)
+        rows.sort(key=lambda row: float(row["confidence"]) if flags.worst_first else rank.get(row["path"], len(rank)))
+        write_whole(file, to_csv(rows).encode("utf-8", "backslashreplace"))
+    return verdicts
