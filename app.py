@@ -48,6 +48,7 @@ THIN_PEN = 6  # pixels, a radius: for five digits side by side
 PEN = 13  # pixels, a radius in Gradio; a digit over 60 to 80 % of the pad has strokes of MNIST's width (2.4 of 20 pixels)
 # the camera at a phone's back; not as in a mirror, where a 6 is a 2
 CAMERA = gr.WebcamOptions(mirror=False, constraints={"video": {"facingMode": "environment"}})
+PUBLIC, PRIVATE = {"show_progress": "hidden"}, {"show_progress": "hidden", "api_visibility": "private"}  # of listeners
 SESSIONS = 200  # callers whose components Gradio remembers, 50 KB each; one who is forgotten notices nothing
 # the half-bold file of Gradio's own font has next to no letters in it
 THEME = gr.themes.Default(font=[gr.themes.LocalFont("Source Sans Pro", (400, 700)), "ui-sans-serif", "system-ui", "sans-serif"])
@@ -206,9 +207,6 @@ def build() -> Page:
         gr.Markdown(page.card())
     # open: on a Space Gradio would shut the one-shot door
     return demo.queue(max_size=MAX_CALLS, default_concurrency_limit=THREADS, api_open=True)
-
-
-PUBLIC, PRIVATE = {"show_progress": "hidden"}, {"show_progress": "hidden", "api_visibility": "private"}
 
 
 def digit_page() -> None:
