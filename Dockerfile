@@ -11,8 +11,8 @@ ARG TORCH_INDEX
 RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$(grep '^torch>' requirements.txt)" \
  && sed '/^# what only training/,$d' requirements.txt > serving.txt && pip install --no-cache-dir -r serving.txt
 
-COPY app.py archive.py bounds.py calls.py cleaning.py decode.py door.py explain.py fields.py files.py lattice.py model.py page.py \
-     preprocess.py recognize.py rules.py segments.py MODEL_CARD.md LICENSE ./
+COPY app.py archive.py bounds.py calls.py cleaning.py console.py decode.py door.py explain.py fields.py files.py gather.py lattice.py \
+     model.py page.py preprocess.py recognize.py rules.py segments.py MODEL_CARD.md LICENSE ./
 COPY weights/ weights/
 COPY examples/ examples/
 

@@ -17,7 +17,7 @@ evaluate: $(VENV)/.app
 	$(BIN)/python evaluate.py $(ARGS)
 
 bench: $(VENV)/.app
-	$(BIN)/python bench/serving.py $(ARGS)
+	for each in serving start bulk training; do $(BIN)/python bench/$$each.py $(ARGS) || worse=1; done; exit $${worse:-0}
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

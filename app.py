@@ -33,12 +33,14 @@ from gradio import FileData
 
 import page
 from calls import Page, answering, decode, refusal
+from console import add_max_error
 from decode import PictureError
 from door import KEPT, MAX_CALLS, MAX_FILE, NO_PICTURE, SWEEP, THREADS, lifespan
 from explain import draw_evidence, evidence
 from fields import FieldReader, NumberReading, to_json
+from gather import Gathering
 from preprocess import walk
-from recognize import BATCH, DIGITS, Reading, Recognizer, add_max_error
+from recognize import BATCH, DIGITS, ERRORS, MAX_ERROR, Reading, Recognizer
 from rules import LONGEST
 
 EXAMPLES = Path(__file__).parent / "examples"
@@ -319,13 +321,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--weights", help="folder, .safetensors file, or hub id ORG/NAME[@REVISION] (default: weights/)")
     parser.add_argument("--mcp", action="store_true", help="offer the same functions as MCP tools, at /gradio_api/mcp/ (install "
                         "requirements-mcp.txt first)")
-    add_max_error(parser)
+    add_max_error(parser, MAX_ERROR, ERRORS)
     return parser.parse_args(arguments)
 
 
 def serve(host: str, port: int, mcp: bool = False) -> Page:
     """Serve from a thread of its own; return the page, whose `local_url` is the address."""
-    demo = build()
+    demo, reader = build(), recognizer()
+    reader.probabilities = Gathering(reader.probabilities)
     demo.launch(
         server_name=f"[{host}]" if ":" in host else host, server_port=port, mcp_server=mcp, quiet=True, prevent_thread_lock=True,
         app_kwargs={"lifespan": lifespan}, share=False, show_error=False, enable_monitoring=False, run_history=False,

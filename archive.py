@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from console import in_parallel, progress
 from files import write_whole
 
 COLUMNS = ("path", "text", "display", "confidence", "verdict", "message", "alternatives", "ink_text", "seconds", "rule", "weights")
@@ -53,18 +54,19 @@ def fill(reader, paths: list[Path], flags: argparse.Namespace) -> Counter:
 
     `reader` is a fields.FieldReader; `flags` are those of its command line.
     """
-    from tqdm import tqdm  # comes with huggingface_hub; the page has no use for it
+    def read(path: Path) -> tuple:
+        started = time.perf_counter()
+        return reader.read(path, flags.rule), time.perf_counter() - started
 
     file, rule, version = Path(flags.csv), flags.rule or "", reader.recognizer.version
     done = read_rows(file, rule, version) if flags.resume else []
     write_whole(file, to_csv(done).encode("utf-8", "backslashreplace"))
     verdicts, names = Counter(row["verdict"] for row in done), {row["path"] for row in done}
     with open(file, "a", newline="", encoding="utf-8", errors="backslashreplace") as table:
-        for path in tqdm([path for path in paths if str(path) not in names], unit=" pictures", disable=None):
-            started = time.perf_counter()
-            reading = reader.read(path, flags.rule)
+        left = [path for path in paths if str(path) not in names]
+        for path, (reading, seconds) in progress(in_parallel(read, left), len(left)):
             verdicts[reading.verdict] += 1
-            table.write(to_csv([to_row(path, reading, time.perf_counter() - started, rule, version)], header=False))
+            table.write(to_csv([to_row(path, reading, seconds, rule, version)], header=False))
             table.flush()
     rank = {str(path): place for place, path in enumerate(paths)}
     if flags.worst_first or done:  # else the rows are in order as they are

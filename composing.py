@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 
 from conditions import BROKEN, pad
-from data import NO_DIGIT, Pictures, Strokes, name_of
+from data import LOOK_ALIKES, NO_DIGIT, Pictures, Strokes, in_another_hand, name_of
 from decode import open_picture
 from fields import FieldReader, NumberReading
 from lattice import candidates_of
@@ -18,6 +19,8 @@ from preprocess import crop, ink_box
 from segments import cut, find_field, picture_of
 
 LONGEST = 10  # digits of a composed number
+JOINED = 0.3  # share of the numbers learned from that are written without lifting the pen everywhere
+SIGNED = 0.3  # share of them that have a sign or a letter among their digits
 COMPOSED = 500  # numbers of each kind
 BY_A_MACHINE = 0.03  # share of wrong strings that is accepted where nobody looks at the sure ones
 SEED = 12345  # of every composed number and every pen
@@ -25,38 +28,69 @@ SEED = 12345  # of every composed number and every pen
 
 # --- drawing --------------------------------------------------------------------------------------------------------------
 
-def ink_of(sample: list[np.ndarray] | np.ndarray, high: float, pen: int, rows: int, foot: float) -> np.ndarray:
+MARKS = (  # dot, comma and dash as lines (N, 2), in heights of a digit, from the foot of the line
+    lambda random: np.array([[0, 0], [0.02, 0.02]]),
+    lambda random: np.array([[0.03, -0.03], [0.05, 0.03], [-0.05, random.uniform(0.1, 0.25)]]),
+    lambda random: np.array([[0, -0.35], [random.uniform(0.15, 0.4), -0.35 - random.uniform(-0.05, 0.1)]]),
+)
+
+
+def ink_of(sample: list[np.ndarray] | np.ndarray, high: float, pen: int, rows: int,
+           foot: float) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the ink of a sample (rows, W) uint8, white on black, cropped to its columns: its longest side is `high`, and it stands
-    on the row `foot`. Strokes are drawn with the pen; a picture (28, 28) of MNIST's is enlarged."""
+    on the row `foot`; and where in it the pen began and ended, (2, 2) x and y. Strokes are drawn with the pen; a picture (28, 28)
+    of MNIST's is enlarged, and where its pen went is not known."""
     if isinstance(sample, np.ndarray):
         digit = crop(sample, ink_box(sample))
         scale = high / max(digit.shape)
         digit = cv2.resize(digit, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
         sheet = np.zeros((rows, digit.shape[1]), np.uint8)
         sheet[int(foot) - len(digit):int(foot)] = digit
-        return sheet
+        return sheet, None
     points = np.concatenate(sample)
     low, size = points.min(axis=0), np.ptp(points, axis=0)
     scale = high / max(float(size.max()), 1e-6)
     sheet = np.zeros((rows, int(size[0] * scale) + 3 * pen), np.uint8)
-    for stroke in sample:
-        line = np.round(((stroke - low - (0, size[1])) * scale + (1.5 * pen, foot)) * 8).astype(np.int32)
-        if len(line) == 1:
-            line = np.repeat(line, 2, axis=0)
-        cv2.polylines(sheet, [line[:, None]], False, 255, pen, cv2.LINE_AA, shift=3)
+    lines = [(stroke - low - (0, size[1])) * scale + (1.5 * pen, foot) for stroke in sample]
+    for line in lines:
+        draw_line(sheet, line, pen)
     columns = np.flatnonzero(sheet.max(axis=0))
-    return sheet[:, columns[0]:columns[-1] + 1]
+    return sheet[:, columns[0]:columns[-1] + 1], np.array([lines[0][0], lines[-1][-1]]) - (columns[0], 0)
 
 
-def compose(strokes: Strokes, count: int, seed: int, touching: bool) -> tuple[list[np.ndarray], list[str]]:
-    """Return numbers of 1 to LONGEST digits, black on white, and their digits; each of one hand and one pen.
+def draw_line(sheet: np.ndarray, line: np.ndarray, pen: int) -> None:
+    """Draw a line (N, 2) of points x and y on a sheet."""
+    points = np.round(line * 8).astype(np.int32)  # eighths of a pixel
+    points = np.repeat(points, 2, axis=0) if len(points) == 1 else points
+    cv2.polylines(sheet, [points[:, None]], False, 255, pen, cv2.LINE_AA, shift=3)
+
+
+def ligature(start: np.ndarray, end: np.ndarray, sag: float) -> np.ndarray:
+    """Return a line (9, 2) from one point to another that hangs through by `sag` pixels."""
+    way = np.linspace(0, 1, 9)[:, None]
+    return start + way * (end - start) + 4 * way * (1 - way) * (0, sag)
+
+
+def shortened(sample: list[np.ndarray], share: float) -> list[np.ndarray]:
+    """Return a sample whose last stroke ends earlier, by a share of its points."""
+    return [*sample[:-1], sample[-1][:max(2, round((1 - share) * len(sample[-1])))]]
+
+
+def compose(strokes: Strokes, count: int, seed: int, touching: bool, free: bool = False) -> tuple[list[np.ndarray], list[str]]:
+    """Return numbers of 1 to LONGEST digits, black on white, and their digits; each of one hand and one pen, or written freely, as
+    `compose_one` says.
 
     Spaced ones leave 3 to 30 % of a digit's height between the ink of two neighbours. Touching ones are pushed together until
     their ink meets, or until they overlap by a tenth of the height where nothing of theirs is in one another's way.
     """
     random, hands = np.random.default_rng(seed), hands_of(strokes)
-    numbers = [compose_one(strokes, hands, random, touching) for _ in range(count)]
-    return [255 - ink for ink, _, _ in numbers], [text for _, _, text in numbers]
+    numbers = [compose_one(strokes, hands, random, touching, signs_of(strokes) if free else None) for _ in range(count)]
+    return [255 - ink for ink, _, _ in numbers], ["".join(filter(str.isdigit, labels)) for _, _, labels in numbers]
+
+
+def signs_of(strokes: Strokes) -> np.ndarray:
+    """Return the rows of what is no digit and does not look like one."""
+    return np.flatnonzero(~np.char.isdigit(strokes.labels) & ~np.isin(strokes.labels, list(LOOK_ALIKES)))
 
 
 def hands_of(strokes: Strokes) -> list[np.ndarray]:
@@ -66,16 +100,35 @@ def hands_of(strokes: Strokes) -> list[np.ndarray]:
     return [each for each in rows if len(each) >= 10]
 
 
-def compose_one(strokes: Strokes, hands: list[np.ndarray], random: np.random.Generator,
-                touching: bool) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return (ink, owners, text) of a number: ink (H, W) uint8, and of every pixel which digit it belongs to, from 1, or 0."""
-    chosen = random.choice(hands[random.integers(len(hands))], random.integers(1, LONGEST + 1))
+def compose_one(strokes: Strokes, hands: list[np.ndarray], random: np.random.Generator, touching: bool,
+                signs: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Return (ink, owners, labels) of a number: ink (H, W) uint8, and of every pixel which digit it belongs to, from 1, or 0.
+
+    With the rows of `signs` it is written freely: every digit in another hand (`data.in_another_hand`), zeros smaller in some,
+    dots, commas and dashes that belong to nobody in some, a sign among the digits in some, and some joined: lines that belong to
+    nobody lead from one digit to the next, and zeros, of which there are more at the end, stay open.
+    """
+    hand = hands[random.integers(len(hands))]
+    chosen = random.choice(hand, random.integers(1, LONGEST + 1))
+    joined = signs is not None and random.random() < JOINED
+    if joined and len(zeros := hand[strokes.labels[hand] == "0"]):
+        chosen[-2:] = random.choice(zeros, len(chosen[-2:]))
+    if signs is not None and len(signs) and random.random() < SIGNED:
+        chosen[random.integers(len(chosen))] = random.choice(signs)
     high = random.uniform(40, 110)
     pen, tall = max(2, round(high * random.uniform(0.05, 0.12))), int(2.4 * high)
     sheet, end = np.zeros((tall, int((len(chosen) + 1) * 1.7 * high)), np.uint8), int(0.5 * high)
     owners, edge = np.zeros(sheet.shape, np.uint8), None  # edge: the rightmost ink of the digit before, in every row
+    left_off = None  # where the pen ended the digit before
+    small, dotted = (1.0, 0.0) if signs is None else (random.choice([1, random.uniform(0.5, 0.9)]), random.choice([0, 0.25]))
     for number, row in enumerate(chosen, 1):
-        ink = ink_of(strokes.samples[row], high * random.uniform(0.8, 1.1), pen, tall, high * random.uniform(1.62, 1.78))
+        sample = strokes.samples[row]
+        if signs is not None and isinstance(sample, list):
+            sample = in_another_hand(sample, strokes.labels[row], random)
+            if joined and strokes.labels[row] == "0":
+                sample = shortened(sample, random.uniform(0, 0.2))
+        tallness = random.uniform(0.8, 1.1) * (small if strokes.labels[row] == "0" else 1)
+        ink, ends = ink_of(sample, high * tallness, pen, tall, high * random.uniform(1.62, 1.78))
         inked = ink > 127
         left = np.where(inked.any(axis=1), inked.argmax(axis=1), 10**6)
         x = end if edge is None else end + round(random.uniform(0.03, 0.3) * high)
@@ -84,19 +137,38 @@ def compose_one(strokes: Strokes, hands: list[np.ndarray], random: np.random.Gen
         place = slice(x, x + ink.shape[1])
         owners[:, place][ink > np.maximum(sheet[:, place], 16)] = number
         sheet[:, place] = np.maximum(sheet[:, place], ink)
+        if joined and ends is not None:
+            begun, ended = ends + (x, 0)
+            if left_off is not None and 0 < begun[0] - left_off[0] < high and random.random() < 0.7:
+                draw_line(sheet, ligature(left_off, begun, random.normal(0, 0.08) * high), pen)
+            left_off = ended
         edge = np.where(inked.any(axis=1), x + ink.shape[1] - 1 - inked[:, ::-1].argmax(axis=1), -10**6)
         end = x + ink.shape[1]
+        if dotted and random.random() < dotted:
+            mark = random.choice(MARKS)(random) * high
+            draw_line(sheet, mark - (mark[:, 0].min(), 0) + (end + pen + random.uniform(0.02, 0.15) * high, 1.7 * high), pen)
+            end, edge = end + int(np.ptp(mark[:, 0])) + 3 * pen, None if edge is None else np.full_like(edge, -10**6)
+            left_off = None
     width = end + int(0.5 * high)
-    return sheet[:, :width], owners[:, :width], "".join(strokes.labels[chosen])
+    return sheet[:, :width], owners[:, :width], strokes.labels[chosen].tolist()
 
 
-def render_cuts(strokes: Strokes, count: int, seed: int) -> Pictures:
-    """Return what `count` composed numbers give that are cut as `fields.py` cuts them: digits, each of pieces that hold nearly all
-    of it and next to nothing else, and as NO_DIGIT what mixes two of them (LeCun et al. 1998, section VII, learn from both)."""
+def as_strokes(mnist: Pictures) -> Strokes:
+    """Return MNIST's pictures as samples of one hand, so that numbers can be composed of them."""
+    return Strokes(list(mnist.seen.numpy()), mnist.labels.numpy().astype(str), np.full(len(mnist), "MNIST"))
+
+
+def render_cuts(strokes: Strokes, mnist: Pictures, count: int, seed: int) -> Pictures:
+    """Return what `count` numbers, two thirds of strokes and a third of MNIST's pictures, give that are cut as `fields.py` cuts
+    them: digits, each of pieces that hold nearly all of it and next to nothing else, and as NO_DIGIT what mixes two of them (LeCun
+    et al. 1998, section VII, learn from both) and the signs among them."""
     random, hands = np.random.default_rng(seed), hands_of(strokes)
+    signs = signs_of(strokes)
+    hands += [len(strokes) + np.arange(len(mnist))] * (len(hands) // 2 if len(mnist) else 0)
+    strokes = strokes + as_strokes(mnist)
     seen, labels = [], []
     for _ in range(count if hands else 0):
-        ink, owners, text = compose_one(strokes, hands, random, random.random() < 0.8)
+        ink, owners, text = compose_one(strokes, hands, random, random.random() < 0.8, signs)
         field = find_field(255 - ink)
         pieces = field and cut(field.ink)
         if pieces is None:
@@ -117,7 +189,8 @@ def render_cuts(strokes: Strokes, count: int, seed: int) -> Pictures:
                 right.setdefault(digit, []).append(chosen)
             elif purity < 0.6:
                 mixed.append(chosen)
-        taken = [(ways[random.integers(len(ways))], int(text[digit])) for digit, ways in right.items()]
+        taken = [(ways[random.integers(len(ways))], int(text[digit]) if text[digit].isdigit() else NO_DIGIT)
+                 for digit, ways in right.items()]
         taken += [(mixed[random.integers(len(mixed))], NO_DIGIT) for _ in range(min(2, len(mixed)))]
         for chosen, label in taken:
             seen.append(picture_of(field.ink, pieces, chosen))
@@ -135,7 +208,8 @@ def draw_numbers(strokes: Strokes, seed: int) -> list[np.ndarray]:
         high = random.uniform(50, 110)
         wide, tall = np.ptp(np.concatenate(sample), axis=0)
         scale = high / max(float(tall), 0.5 * float(wide) / len(text), 1e-6)
-        ink = ink_of(sample, max(wide, tall) * scale, max(2, round(high * random.uniform(0.05, 0.12))), int(3 * high), 2 * high)
+        pen = max(2, round(high * random.uniform(0.05, 0.12)))
+        ink, _ = ink_of(sample, max(wide, tall) * scale, pen, int(3 * high), 2 * high)
         pictures.append(255 - np.pad(ink, ((0, 0), (int(0.4 * high),) * 2)))
     return pictures
 
@@ -148,12 +222,12 @@ def right_ones(readings: Sequence[NumberReading], texts: Sequence[str]) -> np.nd
 
 
 def calibrate_numbers(reader: FieldReader, strokes: Strokes) -> dict:
-    """Return what turns a reader's doubts into confidence and verdicts, from composed numbers, spaced and touching: the weights of
-    a logistic regression, and for every error target, and for BY_A_MACHINE, the least confidence that keeps it
-    (`measures.error_limit`). {} where no writer wrote ten digits: a reader then does without."""
+    """Return what turns a reader's doubts into confidence and verdicts, from composed numbers, spaced and touching, plain and
+    freely written: the weights of a logistic regression, and for every error target, and for BY_A_MACHINE, the least confidence
+    that keeps it (`measures.error_limit`). {} where no writer wrote ten digits: a reader then does without."""
     doubts, right = [], []
-    for touching in (False, True) if hands_of(strokes) else ():
-        for picture, text in zip(*compose(strokes, COMPOSED, SEED + 1, touching), strict=True):
+    for free, touching in product((False, True), (False, True)) if hands_of(strokes) else ():
+        for picture, text in zip(*compose(strokes, COMPOSED // 2, SEED + 1, touching, free), strict=True):
             reading = reader.read(picture)
             if reading.doubts is not None:
                 doubts.append([*reading.doubts, 1.0])
@@ -181,8 +255,7 @@ def measure_numbers(reader: FieldReader, digits: Strokes, numbers: Strokes | Non
     """Return shares of strings that are right as a whole: numbers composed of unseen writers' digits and of MNIST's pictures,
     spaced and touching; numbers that unseen writers wrote; and of sketches of one digit, how many are read as one digit."""
     found = {}
-    pictured = Strokes(list(mnist.seen.numpy()), mnist.labels.numpy().astype(str), np.full(len(mnist), "MNIST"))
-    for whose, source in (("drawings", digits), ("MNIST", pictured)):
+    for whose, source in (("drawings", digits), ("MNIST", as_strokes(mnist))):
         for how, touching in (("spaced", False), ("touching", True)):
             pictures, texts = compose(source, COMPOSED, SEED, touching)
             right = right_ones([reader.read(picture) for picture in pictures], texts)

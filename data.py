@@ -175,6 +175,10 @@ class Strokes:
         rows = np.arange(len(self))[rows]
         return Strokes([self.samples[row] for row in rows], self.labels[rows], self.writers[rows])
 
+    def __add__(self, other: "Strokes") -> "Strokes":
+        return Strokes(self.samples + other.samples, np.concatenate([self.labels, other.labels]),
+                       np.concatenate([self.writers, other.writers]))
+
 
 def load_strokes(paths: str | Path, numbers: bool = False) -> Strokes:
     """Return the samples of stroke files (.npz with points, stroke_start, sample_start, label, writer; nothing pickled).
@@ -280,6 +284,14 @@ def shake(sample: list[np.ndarray], random: np.random.Generator, tremor: float) 
     return shaken
 
 
+def in_another_hand(sample: list[np.ndarray], label: str, random: np.random.Generator) -> list[np.ndarray]:
+    """Return a sample shaken and, now and then, in a style of another hand (HANDS)."""
+    for style, often in HANDS.get(label, {}).items():
+        if random.random() < often:
+            sample = restyle(sample, label, style, random.uniform(0.6, 1.6))
+    return shake(sample, random, 0.02)
+
+
 def scribble(random: np.random.Generator) -> list[np.ndarray]:
     """Return strokes that are no digit: one to four wandering lines, in all longer than any digit is and not all along one
     direction, which could be a 1."""
@@ -308,12 +320,7 @@ def render(strokes: Strokes, times: int, seed: int) -> Pictures:
         if label in LOOK_ALIKES:
             continue
         for time in range(times if label.isdigit() else max(1, times // 2)):
-            hand = sample
-            if time:
-                for style, often in HANDS.get(label, {}).items():
-                    if random.random() < often:
-                        hand = restyle(hand, label, style, random.uniform(0.6, 1.6))
-                hand = shake(hand, random, 0.02)
+            hand = in_another_hand(sample, label, random) if time else sample
             size = random.uniform(0.3, 0.9)
             picture = see(draw(hand, width=size * PAD * random.uniform(0.03, 0.16), size=size))
             if picture is not None:

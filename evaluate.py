@@ -20,12 +20,13 @@ import torch
 
 from card import CARD, card_mistakes, card_tables, check_card, write_card
 from composing import measure_fields, measure_numbers
+from console import find_pictures
 from data import load_strokes, split_writers
 from fields import FieldReader
 from figures import draw_figures, draw_hands
 from files import refuse, write_whole
 from model import HERE, WEIGHTS, WEIGHTS_FILE
-from recognize import Recognizer, find_pictures
+from recognize import Recognizer
 from trials import (
     load_unseen,
     measure_corruptions,

@@ -19,9 +19,10 @@ from typing import NamedTuple
 import numpy as np
 
 from archive import fill
+from console import add_max_error, add_pictures, count_bad, end_well, find_pictures, in_parallel, one_thread_each
 from decode import KEPT_SIDE, PictureError, size_of, to_pixels
 from lattice import Candidate, Way, best_ways, candidates_of, doubts, score, shares
-from recognize import DIGITS, ODD, Recognizer, add_max_error, add_pictures, count_bad, end_well, find_pictures
+from recognize import DIGITS, ODD, Recognizer
 from rules import Rule
 from segments import BIT, Field, Pieces, box_of, cut, find_field, picture_of
 
@@ -276,6 +277,7 @@ def run(flags: argparse.Namespace) -> int:
         raise ValueError("--resume and --worst-first are about a CSV file. Name one with --csv.")
     if flags.rule is not None:
         Rule(flags.rule)
+    one_thread_each()
     reader = FieldReader.from_pretrained(flags.weights, flags.max_error)
     paths = find_pictures(flags.paths)
     if flags.csv:
@@ -286,8 +288,7 @@ def run(flags: argparse.Namespace) -> int:
     width, bad = max(len(str(path)) for path in paths), []
     if not flags.json:
         print(f"{'path':{width}}  text          confidence  verdict       message")
-    for path in paths:
-        reading = reader.read(path, flags.rule)
+    for path, reading in in_parallel(lambda path: reader.read(path, flags.rule), paths):
         if flags.json:
             print(json.dumps({"path": str(path), **to_json(reading)}, ensure_ascii=False), flush=True)
         else:

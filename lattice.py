@@ -16,14 +16,19 @@ HOPELESS = 14.0  # of a score; a path this far behind is given up
 
 # What a path through the pieces costs, in logarithms of a probability; chosen on numbers composed of training writers' digits.
 COSTS = {
-    "wide": 2.0,  # for what a box is wider than 1.15 of its height, in heights
-    "low": 7.5,  # for what a box is lower than half of the line, in heights
-    "gap": 7.0,  # for the paper between pieces of one digit, in heights
+    "wide": 1.0,  # for what a box is wider than 1.15 of its height, in heights
+    "low": 7.0,  # for what a box is lower than half of the line, in heights
+    "gap": 14.0,  # for the paper between pieces of one digit, in heights
     "strange": 2.3,  # times the surprise that a box shows a digit at all
-    "ink": 3.5,  # for the ink that a cut goes through, in heights, half at either side
+    "ink": 5.3,  # for the ink that a cut goes through, in heights, half at either side
     "loose": 1.0,  # for a bit that lies neither above nor below the other pieces of the digit that it is taken for a part of
-    "sign": 6.0,  # for the larger side, in heights, of what is no digit and no bit
+    "short": 7.5,  # for what a 1 is lower than three quarters of the line, in heights: the upstroke of one is none itself
+    "sign": 5.5,  # for the larger side, in heights, of what is no digit and no bit; for its square where that is wide
+    "fragment": 9.0,  # the same for what was cut off something, the rest of which is taken for digits
+    "bit": 4.0,  # for the height, in heights, of a bit, for what it is higher than a comma
 }
+LONG = 1.7  # heights; longer things that were not cut are lines, and cost no more
+COMMA = 0.2  # heights; lower bits, dots and dashes, are free to be none
 
 
 class Candidate(NamedTuple):
@@ -76,7 +81,9 @@ def score(pieces: Pieces, first: int, last: int, chosen: list[int], probabilitie
              - COSTS["strange"] * np.log(np.sort(probabilities)[-2:].sum())
              + COSTS["ink"] / 2 * pieces.cuts[sides].sum()
              + COSTS["loose"] * loose_bits(pieces, chosen))
-    return Candidate(first, last, chosen, probabilities, np.log(probabilities + 1e-9) - costs)
+    scores = np.log(probabilities + 1e-9) - costs
+    scores[1] -= COSTS["short"] * max(0.0, 0.75 - high / height)
+    return Candidate(first, last, chosen, probabilities, scores)
 
 
 def loose_bits(pieces: Pieces, chosen: list[int]) -> int:
@@ -91,9 +98,22 @@ def loose_bits(pieces: Pieces, chosen: list[int]) -> int:
     return int((over < LEANING * wides).sum())
 
 
-def sign_cost(pieces: Pieces, piece: int) -> float:
-    """Return what it costs to take a piece for no digit."""
-    return 0.0 if pieces.bits[piece] else COSTS["sign"] * min(1.2, pieces.boxes[piece, 2:].max() / pieces.height)
+def signs_of(pieces: Pieces) -> list[tuple[int, int, float]]:
+    """Return (first, last, cost) of what may be taken for no digit: every piece, and every thing that was cut into neighbours."""
+    found = []
+    for thing in np.unique(pieces.things):
+        rows = np.flatnonzero(pieces.things == thing)
+        sides = pieces.boxes[rows, 2:].max(axis=1) / pieces.height
+        if len(rows) == 1:
+            high = pieces.boxes[rows[0], 3] / pieces.height
+            cost = COSTS["bit"] * max(0.0, high - COMMA) if pieces.bits[rows[0]] else COSTS["sign"] * min(LONG, sides[0])
+            found.append((int(rows[0]), int(rows[0]), cost))
+            continue
+        found += [(int(row), int(row), COSTS["fragment"] * side) for row, side in zip(rows, sides, strict=True)]
+        if rows[-1] - rows[0] == len(rows) - 1:
+            wide = np.ptp([pieces.boxes[rows, 0], pieces.boxes[rows, 0] + pieces.boxes[rows, 2]]) / pieces.height
+            found.append((int(rows[0]), int(rows[-1]), COSTS["sign"] * max(wide, wide * wide, *sides)))
+    return found
 
 
 def best_ways(pieces: Pieces, looks: list[Candidate], rule: Rule | None = None) -> dict[str, Way]:
@@ -111,11 +131,13 @@ def best_ways(pieces: Pieces, looks: list[Candidate], rule: Rule | None = None) 
     for piece in range(count - 1, -1, -1):
         most[piece] = max(most[piece], most[piece + 1])
     beam: list[dict[str, Way]] = [{"": Way(0.0, (), (), rule.start if rule else None)}]
+    signs = signs_of(pieces)
     for end in range(1, count + 1):
         ways: dict[str, Way] = {}
-        cost = sign_cost(pieces, end - 1)
-        for text, way in beam[end - 1].items():
-            ways[text] = Way(way.score - cost, way.digits, (*way.signs, end - 1), way.states)
+        for first, last, cost in signs:
+            for text, way in beam[first].items() if last + 1 == end else ():
+                if text not in ways or ways[text].score < way.score - cost:
+                    ways[text] = Way(way.score - cost, way.digits, (*way.signs, *range(first, end)), way.states)
         for look in ending[end]:
             skipped = tuple(piece for piece in range(look.first, look.last + 1) if piece not in look.chosen)
             best = float(look.scores.max())

@@ -10,23 +10,21 @@ import base64
 import csv
 import json
 import logging
-import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from console import add_max_error, add_pictures, count_bad, end_well, find_pictures, in_parallel, one_thread_each, progress
 from decode import PictureError, to_pixels
-from files import refuse
 from model import DigitNet, find_weights
 from preprocess import second_looks, split_digits, to_tensor, walk
 
 DIGITS = "0123456789"
 BATCH = 64  # pictures in one forward pass: larger ones are no faster on a processor
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")  # what a folder is searched for
 SELF_TEST_TOLERANCE = 0.01  # of a probability; processors round differently, damage is far larger
 PLOTS = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".eps", ".ps")  # what --plot can write
 PLOTTED = 12  # pictures on one sheet of --plot
@@ -34,6 +32,7 @@ LOOK_AGAIN = 0.9  # of a probability; where less is reached, neighbours at the b
 STRANGE_COST = 2.3  # times the logarithm of the two largest probabilities together, as for the digits of a number
 CUT_COST = 0.6  # of the logarithm of a probability, for cutting the whole width away; chosen on strings of training writers' digits
 MAX_ERROR = 0.01  # share of wrong answers among the sure ones
+ERRORS = "0.05, 0.01 or 0.001"  # for which the weights carry limits
 NUMBERS = {2: "Two", 3: "Three", 4: "Four", 5: "Five", 6: "Six"}
 ODD = "This picture could not be read. Save it as a PNG or JPEG file and send that."
 RIVAL = 0.2  # probability from which the second digit is named beside the first
@@ -228,30 +227,11 @@ def _a(digit: int) -> str:
 
 # --- the command line ---------------------------------------------------------------------------------------------------
 
-def find_pictures(paths: Sequence[str]) -> list[Path]:
-    """Return the files named, and the pictures in the folders named, folders searched through and sorted by name.
-
-    Raises ValueError with a sentence for a path that is not there and for a folder without pictures.
-    """
-    found = []
-    for path in map(Path, paths):
-        if not os.path.exists(path):  # pathlib raises for names that no file can have
-            raise ValueError(f"There is no file or folder {str(path)[:200]}. Check the name.")
-        if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-            if not inside:
-                raise ValueError(f"The folder {path} holds no pictures ({', '.join(SUFFIXES)}). Name another one.")
-            found += inside
-        else:
-            found.append(path)
-    return found
-
-
-def read_files(recognizer: Recognizer, paths: Iterable[Path]) -> Iterator[tuple[Path, Reading]]:
-    """Yield (path, reading) for files, a batch at a time, so that memory stays flat."""
-    paths = iter(paths)
-    while batch := list(islice(paths, BATCH)):
-        yield from zip(batch, recognizer.read_batch(batch), strict=True)
+def read_files(recognizer: Recognizer, paths: Sequence[Path]) -> Iterator[tuple[Path, Reading]]:
+    """Yield (path, reading) for files in their order, some batches at a time, so that memory stays flat."""
+    batches = (paths[at:at + BATCH] for at in range(0, len(paths), BATCH))
+    for batch, readings in in_parallel(recognizer.read_batch, batches):
+        yield from zip(batch, readings, strict=True)
 
 
 def to_record(path: Path, reading: Reading) -> dict:
@@ -290,24 +270,11 @@ def plot(readings: list[tuple[Path, Reading]], out: str) -> None:
     plt.close(figure)
 
 
-def add_max_error(parser: argparse.ArgumentParser, default: float = MAX_ERROR, known: str = "0.05, 0.01 or 0.001") -> None:
-    """Add the flag that sets what is called unsure."""
-    parser.add_argument("--max-error", type=float, default=default, metavar="SHARE",
-                        help=f"share of wrong answers to accept, {known}; less sure ones are marked unsure (default: %(default)s)")
-
-
-def add_pictures(parser: argparse.ArgumentParser) -> None:
-    """Add what every reading of files needs: the pictures, the weights, and JSON if that is wanted."""
-    parser.add_argument("paths", nargs="+", metavar="PATHS", help="picture files, and folders of them")
-    parser.add_argument("--weights", help="folder, .safetensors file, or hub id ORG/NAME[@REVISION] (default: weights/)")
-    parser.add_argument("--json", action="store_true", help="write JSON Lines to standard output")
-
-
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Return the flags of a command line."""
     parser = argparse.ArgumentParser(description="Read handwritten digits in picture files.", allow_abbrev=False)
     add_pictures(parser)
-    add_max_error(parser)
+    add_max_error(parser, MAX_ERROR, ERRORS)
     parser.add_argument("--csv", metavar="FILE", help="write a CSV file")
     parser.add_argument("--plot", metavar="FILE", help=f"draw the first {PLOTTED} pictures with their probabilities")
     return parser.parse_args(arguments)
@@ -317,6 +284,7 @@ def run(flags: argparse.Namespace) -> int:
     """Read what the flags name and print or write it; return the exit code: 2 where a picture could not be read."""
     if flags.plot and Path(flags.plot).suffix.lower() not in PLOTS:
         raise ValueError(f"{flags.plot} has no suffix of a picture. Name a file that ends in {', '.join(PLOTS)}.")
+    one_thread_each()
     recognizer = Recognizer.from_pretrained(flags.weights, flags.max_error)
     paths = find_pictures(flags.paths)
     table = writer = None
@@ -328,7 +296,8 @@ def run(flags: argparse.Namespace) -> int:
     if not flags.json and not flags.csv:
         print(f"{'path':{width}}  digit  confidence  verdict      message")
     kept, bad = [], []
-    for path, reading in read_files(recognizer, paths):
+    steps = read_files(recognizer, paths)
+    for path, reading in progress(steps, len(paths)) if flags.csv or not sys.stdout.isatty() else steps:  # else the rows show it
         if writer:
             writer.writerow(to_record(path, reading))
         if flags.json:
@@ -347,29 +316,6 @@ def run(flags: argparse.Namespace) -> int:
         plot(kept, flags.plot)
         print(f"wrote {flags.plot}: {len(kept)} of {len(paths)} pictures", file=sys.stderr)
     return count_bad(bad, len(paths))
-
-
-def count_bad(bad: list[str], count: int) -> int:
-    """Say what became of pictures that could not be read, by their messages, of `count`; return the exit code."""
-    if bad:
-        print(bad[0] if len(bad) == 1 else f"{len(bad)} of {count} pictures could not be read; their rows say why.",
-              file=sys.stderr)
-    return 2 if bad else 0
-
-
-def end_well(run: Callable[[], int], stopped: str = "") -> int:
-    """Return the exit code of a command line's work, which ends in a sentence whatever happens; `stopped` is for a Ctrl-C."""
-    sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text, nor the console's letters all letters
-    try:
-        return run()
-    except KeyboardInterrupt:
-        print("\nStopped." + stopped, file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output went away, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (ValueError, OSError) as error:
-        return refuse(error)
 
 
 def main() -> int:

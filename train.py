@@ -85,7 +85,7 @@ class TrainConfig:
                                "held back; letters and signs teach that no class is likely")
     renders: int = setting(4, "drawings made of every digit of the strokes, each with a pen of its own; half as many of the others")
     scribbles: int = setting(3000, "scribbles to learn from beside strokes that are no digits; and half as many halves of digits")
-    numbers: int = setting(3000, "numbers composed of the strokes, of which the pieces that hold a digit are learned, and mixtures")
+    numbers: int = setting(4000, "numbers composed of the strokes, of which the pieces that hold a digit are learned, and mixtures")
     extra: str = setting("", "folder of further pictures, one sub-folder per class")
     rotate: float = setting(14.0, "largest rotation, degrees")
     scale: float = setting(0.14, "largest change of width and of height, as a share")
@@ -319,7 +319,7 @@ def load_pictures(config: TrainConfig) -> tuple[Pictures, Pictures, dict, Stroke
     if config.strokes:
         strokes, unseen = split_writers(load_strokes(config.strokes))
         drawings, held = render(strokes, config.renders, config.seed), render(unseen, 1, 0)
-        others = [render_cuts(strokes, config.numbers, config.seed)] if config.numbers else []
+        others = [render_cuts(strokes, pictures, config.numbers, config.seed)] if config.numbers else []
         if (drawings.labels == NO_DIGIT).any():
             others += [render_scribbles(config.scribbles, config.seed), render_halves(strokes, config.scribbles // 2, config.seed)]
         drawings = sum(others, drawings)

@@ -1,6 +1,8 @@
 """What a call costs beside a function that does nothing: the same page with a no-op predict, run beside ours, calls alternating.
 
-    python bench/serving.py             1 client, 200 calls each way, about 30 seconds
+    python bench/serving.py             1 client, 200 calls each way; then 8, 32 and 64 clients; about 3 minutes
+
+In the crowd the server that does nothing has Gradio's default settings: one call at a time.
 """
 
 import argparse
@@ -10,11 +12,13 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from http.client import HTTPConnection
 from pathlib import Path
 
 import numpy as np
+from ratios import add_store, compare
 
 ROOT = Path(__file__).parent.parent
 PICTURE = ROOT / "examples" / "7_crossed_transparent.png"
@@ -71,34 +75,85 @@ def cpu_seconds(process: subprocess.Popen) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def main() -> None:
-    """Measure both doors on both servers and print one table."""
+def alternate(servers: dict, calls: int) -> dict[str, float]:
+    """Let one client call both servers in turn by both doors, print a table, return the ratios of the median times."""
+    print("| Door | ours, ms p50 (p5 to p95) | no-op, ms p50 (p5 to p95) | ratio | ours, CPU ms a call | no-op, CPU ms a call |\n"
+          "|---|---|---|---|---|---|")
+    connections, ratios = {name: HTTPConnection("127.0.0.1", port) for name, (_, port) in servers.items()}, {}
+    for name, call in (("one shot, data URL", one_shot), ("upload + queued call", queued)):
+        spent = {server: [] for server in servers}
+        for connection in connections.values():
+            for _ in range(10):
+                call(connection)
+        used = {server: cpu_seconds(process) for server, (process, _) in servers.items()}
+        for _ in range(calls):
+            for server, connection in connections.items():
+                started = time.perf_counter()
+                call(connection)
+                spent[server].append(1000 * (time.perf_counter() - started))
+        used = {server: 1000 * (cpu_seconds(process) - used[server]) / calls for server, (process, _) in servers.items()}
+        ours, floor = (np.percentile(spent[server], (50, 5, 95)) for server in ("ours", "no-op"))
+        ratios[name] = ours[0] / floor[0]
+        print(f"| {name} | {ours[0]:.1f} ({ours[1]:.1f} to {ours[2]:.1f}) | {floor[0]:.1f} ({floor[1]:.1f} to {floor[2]:.1f}) | "
+              f"{ratios[name]:.2f} | {used['ours']:.1f} | {used['no-op']:.1f} |", flush=True)
+    return ratios
+
+
+def crowd(port: int, clients: int, seconds: float) -> float:
+    """Let clients upload and queue for some seconds, each as fast as it is answered; return the calls a second."""
+    counts, until = [0] * clients, time.perf_counter() + seconds
+
+    def ask(client: int) -> None:
+        connection = HTTPConnection("127.0.0.1", port, timeout=60)
+        while time.perf_counter() < until:
+            queued(connection)
+            counts[client] += 1
+
+    threads = [threading.Thread(target=ask, args=(client,)) for client in range(clients)]
+    began = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(counts) / (time.perf_counter() - began)
+
+
+def compare_crowds(servers: dict, sizes: list[int], seconds: float, rounds: int) -> dict[str, float]:
+    """Let many clients call both servers, in turn, print a table, return the ratios of the times a call."""
+    print("\n| Clients, upload + queued call | ours, calls a second (range) | no-op, calls a second (range) | ours / no-op |\n"
+          "|---|---|---|---|")
+    ratios = {}
+    for clients in sizes:
+        rates = {server: [] for server in servers}
+        for _ in range(rounds):
+            for server, (_, port) in servers.items():
+                rates[server].append(crowd(port, clients, seconds))
+        ours, floor = (float(np.median(rates[server])) for server in ("ours", "no-op"))
+        ratios[f"{clients} clients"] = floor / ours
+        print(f"| {clients} | {ours:.0f} ({min(rates['ours']):.0f} to {max(rates['ours']):.0f}) | {floor:.0f} "
+              f"({min(rates['no-op']):.0f} to {max(rates['no-op']):.0f}) | {ours / floor:.2f} |", flush=True)
+    return ratios
+
+
+def main() -> int:
+    """Measure both doors on both servers, alone and in a crowd, and print the tables; return 1 where a ratio got worse."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--calls", type=int, default=200, help="calls of each kind to each server (default: %(default)s)")
-    calls = parser.parse_args().calls
+    parser.add_argument("--clients", default="8,32,64", help="sizes of the crowds, or nothing (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=6, help="of a round of a crowd (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="of a crowd at each server, in turn (default: %(default)s)")
+    add_store(parser)
+    flags = parser.parse_args()
     servers = {"ours": start(["app.py"]), "no-op": start(["-c", NO_OP])}
-    print("| Door | ours, ms p50 | no-op, ms p50 | ratio | ours, CPU ms a call | no-op, CPU ms a call |\n|---|---|---|---|---|---|")
     try:
-        connections = {name: HTTPConnection("127.0.0.1", port) for name, (_, port) in servers.items()}
-        for name, call in (("one shot, data URL", one_shot), ("upload + queued call", queued)):
-            spent = {server: [] for server in servers}
-            for connection in connections.values():
-                for _ in range(10):
-                    call(connection)
-            used = {server: cpu_seconds(process) for server, (process, _) in servers.items()}
-            for _ in range(calls):
-                for server, connection in connections.items():
-                    started = time.perf_counter()
-                    call(connection)
-                    spent[server].append(1000 * (time.perf_counter() - started))
-            used = {server: 1000 * (cpu_seconds(process) - used[server]) / calls for server, (process, _) in servers.items()}
-            ours, floor = (float(np.median(spent[server])) for server in ("ours", "no-op"))
-            print(f"| {name} | {ours:.1f} | {floor:.1f} | {ours / floor:.2f} | {used['ours']:.1f} | {used['no-op']:.1f} |",
-                  flush=True)
+        ratios = alternate(servers, flags.calls)
+        sizes = [int(size) for size in flags.clients.split(",") if size]
+        ratios |= compare_crowds(servers, sizes, flags.seconds, flags.rounds) if sizes else {}
     finally:
         for process, _ in servers.values():
             process.terminate()
+    return 1 if compare("serving", ratios, flags.store) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -27,10 +27,11 @@ import torch
 from tqdm import tqdm
 
 from bounds import MAX_BYTES
+from console import SUFFIXES, find_pictures
 from decode import PictureError, open_picture
 from fields import FieldReader, add_string_error
 from files import HEADER, refuse, remove_parts, write_whole
-from recognize import ODD, SUFFIXES, find_pictures
+from recognize import ODD
 from rules import Rule
 
 try:

@@ -31,6 +31,11 @@ def strokes() -> Strokes:
     return Strokes([*samples, samples[0]], np.array([*labels, "o"]), np.array([*writers, "Eve"]))
 
 
+def no_pictures() -> Pictures:
+    """Return pictures of which there are none."""
+    return Pictures(torch.zeros(0, 28, 28, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64))
+
+
 def test_a_number_has_as_many_things_as_digits_or_fewer_where_they_touch(strokes):
     for touching in (False, True):
         pictures, texts = compose(strokes, 12, 0, touching)
@@ -54,8 +59,28 @@ def test_every_inked_pixel_belongs_to_a_digit(strokes):
         assert set(np.unique(owners)) == set(range(len(text) + 1)) and (owners[ink > 127] > 0).all()
 
 
+def test_a_joined_hand_leads_from_digit_to_digit_with_ink_that_is_nobodys(strokes, monkeypatch):
+    monkeypatch.setattr("composing.JOINED", 1.0)
+    hands, random, drawn, most = hands_of(strokes), np.random.default_rng(2), [], 0
+    monkeypatch.setattr("composing.in_another_hand", lambda sample, label, _: drawn.append(label) or sample)
+    for _ in range(8):
+        ink, owners, labels = compose_one(strokes, hands, random, False, signs=np.array([], int))
+        most = max(most, np.count_nonzero((ink > 200) & (owners == 0)))
+        assert labels[-2:] == ["0"] * len(labels[-2:])
+    assert most > 50 and set(drawn) >= {"0", "7"}
+
+
+def test_a_sign_among_the_digits_is_learned_as_none(strokes, monkeypatch):
+    monkeypatch.setattr("composing.SIGNED", 1.0)
+    monkeypatch.setattr("composing.LONGEST", 1)
+    cross = Strokes([[np.float32([[0, 0], [20, 20]]), np.float32([[20, 0], [0, 20]])]], np.array(["x"]), np.array(["Eve"]))
+    pictures = render_cuts(strokes[:20] + cross, no_pictures(), 4, 0)
+    assert pictures.labels.tolist() == [NO_DIGIT] * 4
+
+
 def test_pieces_of_a_digit_are_learned_as_it_and_mixtures_as_none(strokes, recognizer):
-    pictures = render_cuts(strokes, 12, 0)
+    seen = np.stack([see(make_sketch(digit)) for digit in STROKES])
+    pictures = render_cuts(strokes, Pictures(torch.from_numpy(seen), torch.tensor([int(digit) for digit in STROKES])), 12, 0)
     labels = pictures.labels.numpy()
     assert pictures.seen.shape[1:] == (28, 28) and {*map(str, labels[labels != NO_DIGIT])} <= set(STROKES)
     assert (labels == NO_DIGIT).sum() >= 5
@@ -64,7 +89,7 @@ def test_pieces_of_a_digit_are_learned_as_it_and_mixtures_as_none(strokes, recog
 
 
 def test_nothing_comes_of_writers_with_too_few_digits(strokes):
-    assert len(render_cuts(strokes[:5], 3, 0)) == 0
+    assert len(render_cuts(strokes[:5], no_pictures(), 3, 0)) == 0
 
 
 def test_a_written_number_keeps_its_shape(strokes):

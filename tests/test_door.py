@@ -120,6 +120,11 @@ def test_of_all_that_gradio_opens_only_what_the_product_needs_is_open(own):
     assert {"GET /monitoring", "GET /gradio_api/proxy=x", "POST /gradio_api/component_server", "GET /logout"} <= closed
 
 
+def test_nobody_is_asked_to_log_in(own):
+    answered = own.app.dependency_overrides
+    assert [question.__name__ for question in answered] == ["login_check"]  # else every request waits for a thread to ask it
+
+
 def test_no_statistics_of_callers_are_kept(own):
     for _ in range(3):
         status, content = call(own.local_url, {"data": [URL]}, "call/predict")

@@ -1,0 +1,131 @@
+"""What it costs to learn MNIST: the quick recipe beside the way of pytorch/examples, and an epoch of the same network in both ways.
+
+    python bench/training.py             5 seeds of the quick recipe; the peer for a tenth of an epoch; about 3 minutes
+    python bench/training.py --peer      the peer until it reaches 99.0 % on the test part, about 15 minutes
+
+Everything runs on one thread and is told in seconds of its processor. The peer is written after github.com/pytorch/examples,
+mnist (BSD-3): two convolutions, dropout, Adadelta with a step of 0.7 an epoch, batches of 64 from a DataLoader that transforms one
+picture at a time.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torchvision import datasets, transforms
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+from ratios import add_store, compare  # noqa: E402
+
+from data import load_mnist, split_mnist  # noqa: E402
+from measures import logits_of  # noqa: E402
+from model import DigitNet  # noqa: E402
+from train import RECIPES, Run  # noqa: E402
+
+GOAL = 0.99  # of the test part
+PEER_EPOCHS = 3  # that the peer took to get there when it was last run to the end (--peer)
+SHARE = 0.1  # of an epoch, where the peer is not run to the end
+
+
+class Peer(nn.Module):
+    """The network of pytorch/examples, mnist."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.25), nn.Flatten(),
+            nn.Linear(9216, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, 10), nn.LogSoftmax(dim=1))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return logarithms of probabilities (B, 10) for images (B, 1, 28, 28)."""
+        return self.layers(images)
+
+
+def loader(data_dir: str, batch: int, count: int | None = None):
+    """Return a DataLoader that transforms MNIST's training pictures one by one, as the peer does."""
+    to_image = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))])
+    mnist = datasets.MNIST(data_dir, train=True, transform=to_image)
+    return torch.utils.data.DataLoader(torch.utils.data.Subset(mnist, range(count)) if count else mnist, batch, shuffle=True)
+
+
+def learn(net: nn.Module, optimiser, batches, loss) -> float:
+    """Learn from some batches in the plain way; return the processor's seconds."""
+    net.train()
+    began = time.process_time()
+    for images, labels in batches:
+        optimiser.zero_grad()
+        loss(net(images), labels).backward()
+        optimiser.step()
+    return time.process_time() - began
+
+
+def peer_seconds(data_dir: str, to_the_end: bool) -> tuple[float, str]:
+    """Return the processor's seconds in which the peer learns MNIST to the goal, and how that is known."""
+    torch.manual_seed(0)
+    net = Peer()
+    optimiser = torch.optim.Adadelta(net.parameters(), lr=1.0)
+    if not to_the_end:
+        count = int(60_000 * SHARE)
+        used = learn(net, optimiser, loader(data_dir, 64, count), F.nll_loss)
+        return PEER_EPOCHS * used / SHARE, f"{count:,} pictures, times {PEER_EPOCHS / SHARE:.0f}"
+    test, steps, used = load_mnist(data_dir, train=False), torch.optim.lr_scheduler.StepLR(optimiser, 1, 0.7), 0.0
+    for epoch in range(1, 15):
+        used += learn(net, optimiser, loader(data_dir, 64), F.nll_loss)
+        steps.step()
+        net.eval()
+        right = (logits_of(net, test.seen).argmax(1) == test.labels).float().mean().item()
+        print(f"peer, epoch {epoch}: {100 * right:.2f} % in {used:.0f} s", flush=True)
+        if right >= GOAL:
+            return used, f"{epoch} epochs, {100 * right:.2f} %"
+    raise RuntimeError("The peer never got there.")
+
+
+def main() -> int:
+    """Run both ways and print two tables; return 1 where a ratio got worse, or where the goal was missed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data-dir", default="data", help="folder of MNIST (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=5, help="of the quick recipe (default: %(default)s)")
+    parser.add_argument("--peer", action="store_true", help="run the peer until it reaches the goal")
+    add_store(parser)
+    flags = parser.parse_args()
+    torch.set_num_threads(1)
+    pictures, validation = split_mnist(load_mnist(flags.data_dir, train=True))
+    test = load_mnist(flags.data_dir, train=False)
+    spent, reached = [], []
+    for seed in range(flags.seeds):
+        began = time.process_time()
+        run = Run(replace(RECIPES["quick"], seed=seed, out=tempfile.gettempdir()), pictures, validation)
+        while run.epoch < run.config.epochs:
+            run.train_epoch()
+        spent.append(time.process_time() - began)
+        reached.append((logits_of(run.average.module.eval(), test.seen).argmax(1) == test.labels).float().mean().item())
+        print(f"quick recipe, seed {seed}: {100 * reached[-1]:.2f} % in {spent[-1]:.1f} s", flush=True)
+    peer, how = peer_seconds(flags.data_dir, flags.peer)
+    quick, mean = statistics.mean(spent), 100 * statistics.mean(reached)
+    print(f"\n| To {100 * GOAL:.1f} % of the test part | CPU-s | Reached | Peer / ours |\n|---|---|---|---|")
+    print(f"| quick recipe, {sum(p.numel() for p in run.net.parameters()):,} parameters, {flags.seeds} seeds | {quick:.1f} "
+          f"+- {statistics.pstdev(spent):.1f} | {mean:.2f} +- {100 * statistics.pstdev(reached):.2f} % | {peer / quick:.0f} |")
+    print(f"| pytorch/examples, one seed ({how}) | {peer:.0f} | | 1 |")
+
+    net = DigitNet(channels=run.net.channels)
+    optimiser = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, nesterov=True)
+    count = int(60_000 * SHARE)
+    plain = learn(net, optimiser, loader(flags.data_dir, run.config.batch_size, count), F.cross_entropy) / count
+    ours = quick / run.config.epochs / len(pictures)
+    print("\n| An epoch of the same network, 60,000 pictures | CPU-s | DataLoader / ours |\n|---|---|---|")
+    print(f"| train.py, validation and averaging included | {60_000 * ours:.1f} | {plain / ours:.1f} |")
+    print(f"| DataLoader, one picture at a time | {60_000 * plain:.1f} | 1 |")
+    worse = compare("training", {"quick / peer": quick / peer, "epoch / DataLoader": ours / plain}, flags.store)
+    return 1 if worse or mean < 100 * GOAL else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

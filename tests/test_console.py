@@ -1,0 +1,54 @@
+"""Many files are read by many threads, in order, with little done ahead; how far a run is can be seen."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from conftest import ROOT
+
+import console
+from console import in_parallel
+
+
+def test_the_results_come_in_order_from_several_threads(monkeypatch):
+    monkeypatch.setattr(console, "PROCESSORS", 3)
+    together = threading.Barrier(3, timeout=10)  # passed only if three work at the same time
+
+    def work(number: int) -> int:
+        if number < 3:
+            together.wait()
+        time.sleep(0.01 * (number % 3 == 0))
+        return number * number
+
+    assert list(in_parallel(work, range(12))) == [(number, number * number) for number in range(12)]
+
+
+def test_little_is_done_ahead_of_what_was_taken(monkeypatch):
+    monkeypatch.setattr(console, "PROCESSORS", 2)
+    asked = []
+    steps = in_parallel(abs, (asked.append(number) or number for number in range(100)))
+    for taken in range(1, 20):
+        next(steps)
+        assert len(asked) <= taken + 4
+    steps.close()
+    assert len(asked) < 30
+
+
+def test_an_error_comes_where_its_item_would_have_come():
+    steps = in_parallel(lambda number: 1 // number, [1, 1, 0, 1])
+    assert next(steps) == next(steps) == (1, 1)
+    with pytest.raises(ZeroDivisionError):
+        next(steps)
+
+
+def test_a_run_over_a_folder_shows_how_far_it_is_where_that_can_be_seen(tmp_path):
+    termios = pytest.importorskip("termios", reason="Windows has no such terminals")
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 100)) if hasattr(termios, "tcsetwinsize") else pytest.skip("Python 3.10 sets no size")
+    done = subprocess.run([sys.executable, ROOT / "recognize.py", ROOT / "examples", "--csv", tmp_path / "out.csv"], stderr=theirs)
+    with open(ours, "rb", buffering=0) as screen:
+        said = screen.read(100_000).decode()
+    assert done.returncode == 0 and " pictures/s" in said and "<" in said  # the rate, and the time left behind "<"
