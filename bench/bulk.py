@@ -87,7 +87,7 @@ def main() -> int:
           "Memory, MB |\n|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for name, counts, sketches in (("28x28", flags.mnist, False), ("512x512 RGBA", flags.sketches, True)):
-            for count in map(int, counts.split(",")):
+            for count in map(int, filter(None, counts.split(","))):
                 source, one = Path(folder, f"{name}{count}"), Path(folder, f"{name}{count}one")
                 fill(source, count, sketches, flags.seed)
                 fill(one, 1, sketches, flags.seed)

@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 from ratios import add_store, compare
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 PICTURE = ROOT / "examples" / "7_crossed_transparent.png"
 NO_OP = """
 import os, sys, threading
@@ -135,6 +136,42 @@ def compare_crowds(servers: dict, sizes: list[int], seconds: float, rounds: int)
     return ratios
 
 
+def print_parts(times: int) -> None:
+    """Print what a picture costs by its parts, in this process and one thread, in milliseconds of the processor."""
+    import io
+
+    import cv2
+    import gradio
+    import torch
+    from PIL import Image
+
+    from decode import open_picture
+    from preprocess import walk
+    from recognize import Recognizer
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    recognizer, file = Recognizer.from_pretrained(), PICTURE.read_bytes()
+    picture = open_picture(file)
+    seen, label = recognizer.read(picture).seen[None], gradio.Label(num_top_classes=10)
+    answer = dict.fromkeys("0123456789", 0.1)
+    sketch, photograph = picture.resize((512, 512)), io.BytesIO()
+    Image.open(PICTURE.parent / "9_photo_far_away.jpg").resize((4000, 3000)).convert("RGB").save(photograph, "JPEG")
+    parts = {f"decode a PNG of {picture.width}x{picture.height}": lambda: open_picture(file),
+             "preprocess it": lambda: [*walk(picture)],
+             "the network": lambda: recognizer.probabilities(seen), "Gradio's Label": lambda: label.postprocess(answer),
+             "recognize.read of a decoded 512x512 RGBA sketch": lambda: recognizer.read(sketch),
+             "decode a JPEG of 12 megapixels": lambda: open_picture(photograph.getvalue())}
+    print("\n| Part of a call | CPU ms, median (p5 to p95) |\n|---|---|")
+    for name, part in parts.items():
+        spent = []
+        for _ in range(times):
+            began = time.process_time()
+            part()
+            spent.append(1000 * (time.process_time() - began))
+        middle, low, high = np.percentile(spent[times // 10:], (50, 5, 95))
+        print(f"| {name} | {middle:.2f} ({low:.2f} to {high:.2f}) |", flush=True)
+
+
 def main() -> int:
     """Measure both doors on both servers, alone and in a crowd, and print the tables; return 1 where a ratio got worse."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -152,6 +189,7 @@ def main() -> int:
     finally:
         for process, _ in servers.values():
             process.terminate()
+    print_parts(50)
     return 1 if compare("serving", ratios, flags.store) else 0
 
 

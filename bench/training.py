@@ -31,7 +31,7 @@ from model import DigitNet  # noqa: E402
 from train import RECIPES, Run  # noqa: E402
 
 GOAL = 0.99  # of the test part
-PEER_EPOCHS = 3  # that the peer took to get there when it was last run to the end (--peer)
+PEER_EPOCHS = 3  # of the peer, where it is not run to the end (--peer); it needs three at least, and often five
 SHARE = 0.1  # of an epoch, where the peer is not run to the end
 
 
