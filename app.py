@@ -328,7 +328,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def serve(host: str, port: int, mcp: bool = False) -> Page:
     """Serve from a thread of its own; return the page, whose `local_url` is the address."""
     demo, reader = build(), recognizer()
-    reader.probabilities = Gathering(reader.probabilities)
+    reader.probabilities = Gathering(reader.probabilities, BATCH)
     demo.launch(
         server_name=f"[{host}]" if ":" in host else host, server_port=port, mcp_server=mcp, quiet=True, prevent_thread_lock=True,
         app_kwargs={"lifespan": lifespan}, share=False, show_error=False, enable_monitoring=False, run_history=False,

@@ -84,7 +84,8 @@ def compose(strokes: Strokes, count: int, seed: int, touching: bool, free: bool 
     their ink meets, or until they overlap by a tenth of the height where nothing of theirs is in one another's way.
     """
     random, hands = np.random.default_rng(seed), hands_of(strokes)
-    numbers = [compose_one(strokes, hands, random, touching, signs_of(strokes) if free else None) for _ in range(count)]
+    signs = signs_of(strokes) if free else None
+    numbers = [compose_one(strokes, hands, random, touching, signs) for _ in range(count)]
     return [255 - ink for ink, _, _ in numbers], ["".join(filter(str.isdigit, labels)) for _, _, labels in numbers]
 
 
@@ -147,7 +148,7 @@ def compose_one(strokes: Strokes, hands: list[np.ndarray], random: np.random.Gen
         if dotted and random.random() < dotted:
             mark = random.choice(MARKS)(random) * high
             draw_line(sheet, mark - (mark[:, 0].min(), 0) + (end + pen + random.uniform(0.02, 0.15) * high, 1.7 * high), pen)
-            end, edge = end + int(np.ptp(mark[:, 0])) + 3 * pen, None if edge is None else np.full_like(edge, -10**6)
+            end, edge = end + int(np.ptp(mark[:, 0])) + 3 * pen, np.full_like(edge, -10**6)
             left_off = None
     width = end + int(0.5 * high)
     return sheet[:, :width], owners[:, :width], strokes.labels[chosen].tolist()

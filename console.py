@@ -52,12 +52,16 @@ def in_parallel(work: Callable, items: Iterable) -> Iterator[tuple]:
                 result.cancel()
 
 
-def one_thread_each() -> None:
-    """Let torch and OpenCV work in the thread that calls them: `in_parallel` brings the others, more would only wait."""
+def share_processors() -> None:
+    """Let torch and OpenCV work in the thread that calls them, as `in_parallel` brings the others, and let large pictures wait for
+    one another as long as it takes: nobody is there to send them again."""
     import cv2
     import torch
+
+    import decode
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    decode.PATIENCE = -1  # for ever
 
 
 def progress(steps: Iterable, total: int) -> Iterable:

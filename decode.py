@@ -27,7 +27,7 @@ from bounds import (
 )
 
 LARGE = 4_200_000  # pixels; larger pictures are decoded one at a time
-PATIENCE = 3  # seconds that a large picture waits for another one
+PATIENCE = 3  # seconds that a large picture waits for another one; the command lines wait for ever
 TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
          5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90}
 OVERSHOOT = 1.5  # floats up to this were meant to end at 1: bicubic and Lanczos resizing swing beyond

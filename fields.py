@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from archive import fill
-from console import add_max_error, add_pictures, count_bad, end_well, find_pictures, in_parallel, one_thread_each
+from console import add_max_error, add_pictures, count_bad, end_well, find_pictures, in_parallel, share_processors
 from decode import KEPT_SIDE, PictureError, size_of, to_pixels
 from lattice import Candidate, Way, best_ways, candidates_of, doubts, score, shares
 from recognize import DIGITS, ODD, Recognizer
@@ -277,7 +277,7 @@ def run(flags: argparse.Namespace) -> int:
         raise ValueError("--resume and --worst-first are about a CSV file. Name one with --csv.")
     if flags.rule is not None:
         Rule(flags.rule)
-    one_thread_each()
+    share_processors()
     reader = FieldReader.from_pretrained(flags.weights, flags.max_error)
     paths = find_pictures(flags.paths)
     if flags.csv:

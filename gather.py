@@ -6,8 +6,6 @@ from threading import Lock
 
 import numpy as np
 
-MOST = 64  # pictures in one pass; a call that brings more has one for itself
-
 
 class Gathering:
     """A function of pictures that many threads call at the same time: who waits for the pass that runs is in the next one.
@@ -15,9 +13,10 @@ class Gathering:
     Nobody waits for others to come. An error in a pass reaches those whose pictures were in it.
     """
 
-    def __init__(self, run: Callable[[np.ndarray], np.ndarray]):
-        """Take the function: (N, ...) pictures to (N, ...) answers, row by row."""
-        self.run = run
+    def __init__(self, run: Callable[[np.ndarray], np.ndarray], most: int):
+        """Take the function, (N, ...) pictures to (N, ...) answers, row by row, and how many pictures there may be in one pass; a
+        call that brings more has one for itself."""
+        self.run, self.most = run, most
         self.waiting: deque[list] = deque()  # [pictures, answers or the error or None], in the order in which they came
         self.running = Lock()
 
@@ -35,7 +34,7 @@ class Gathering:
     def _pass(self) -> None:
         """Run the function once, for as many of those who wait as fit."""
         group = [self.waiting.popleft()]
-        while self.waiting and sum(len(call[0]) for call in group) + len(self.waiting[0][0]) <= MOST:
+        while self.waiting and sum(len(call[0]) for call in group) + len(self.waiting[0][0]) <= self.most:
             group.append(self.waiting.popleft())
         try:
             rows = self.run(np.concatenate([call[0] for call in group]))

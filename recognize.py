@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from console import add_max_error, add_pictures, count_bad, end_well, find_pictures, in_parallel, one_thread_each, progress
+from console import add_max_error, add_pictures, count_bad, end_well, find_pictures, in_parallel, progress, share_processors
 from decode import PictureError, to_pixels
 from model import DigitNet, find_weights
 from preprocess import second_looks, split_digits, to_tensor, walk
@@ -284,7 +284,7 @@ def run(flags: argparse.Namespace) -> int:
     """Read what the flags name and print or write it; return the exit code: 2 where a picture could not be read."""
     if flags.plot and Path(flags.plot).suffix.lower() not in PLOTS:
         raise ValueError(f"{flags.plot} has no suffix of a picture. Name a file that ends in {', '.join(PLOTS)}.")
-    one_thread_each()
+    share_processors()
     recognizer = Recognizer.from_pretrained(flags.weights, flags.max_error)
     paths = find_pictures(flags.paths)
     table = writer = None

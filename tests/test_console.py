@@ -8,8 +8,11 @@ import time
 
 import pytest
 from conftest import ROOT
+from PIL import Image
 
 import console
+import decode
+import recognize
 from console import in_parallel
 
 
@@ -42,6 +45,17 @@ def test_an_error_comes_where_its_item_would_have_come():
     assert next(steps) == next(steps) == (1, 1)
     with pytest.raises(ZeroDivisionError):
         next(steps)
+
+
+def test_no_large_picture_of_a_folder_is_given_up_because_others_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(console, "PROCESSORS", 4)
+    monkeypatch.setattr(recognize, "BATCH", 1)  # each to a thread of its own
+    monkeypatch.setattr(decode, "PATIENCE", 0)
+    seven = Image.open(ROOT / "examples" / "7_crossed_transparent.png").resize((2100, 2100))
+    for number in range(4):
+        seven.save(tmp_path / f"{number}.png", compress_level=1)
+    assert recognize.run(recognize.parse([str(tmp_path), "--csv", str(tmp_path / "out.csv")])) == 0
+    assert (tmp_path / "out.csv").read_text().count(",7,") == 4
 
 
 def test_a_run_over_a_folder_shows_how_far_it_is_where_that_can_be_seen(tmp_path):

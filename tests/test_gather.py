@@ -5,7 +5,9 @@ import threading
 import numpy as np
 import pytest
 
-from gather import MOST, Gathering
+from gather import Gathering
+
+MOST = 8
 
 
 def call_together(gathering: Gathering, calls: list[np.ndarray], until) -> list:
@@ -49,21 +51,21 @@ class Doubling:
 def test_who_waits_is_in_the_next_pass_and_gets_its_own_rows():
     run = Doubling()
     calls = [np.arange(first, first + count) for first, count in ((0, 1), (10, 3), (20, 1), (30, 2))]
-    answers = call_together(Gathering(run), calls, run)
+    answers = call_together(Gathering(run, MOST), calls, run)
     assert run.sizes == [1, 6]
     assert all(np.array_equal(answer, 2 * numbers) for answer, numbers in zip(answers, calls, strict=True))
 
 
 def test_a_pass_has_a_largest_size():
     run = Doubling()
-    call_together(Gathering(run), [np.arange(1), *[np.arange(MOST // 2)] * 3], run)
+    call_together(Gathering(run, MOST), [np.arange(1), *[np.arange(MOST // 2)] * 3], run)
     assert run.sizes == [1, MOST, MOST // 2]
-    assert len(Gathering(run)(np.arange(3 * MOST))) == 3 * MOST
+    assert len(Gathering(run, MOST)(np.arange(3 * MOST))) == 3 * MOST
 
 
 def test_an_error_reaches_those_whose_pass_it_was_and_nobody_after_them():
     run = Doubling()
-    gathering = Gathering(run)
+    gathering = Gathering(run, MOST)
     answers = call_together(gathering, [np.array([1]), np.array([-1]), np.array([2])], run)
     assert answers[0] == [2] and isinstance(answers[1], ValueError) and isinstance(answers[2], ValueError)
     assert gathering(np.array([5])) == [10]
