@@ -3,7 +3,7 @@
     python train.py --strokes digits.npz,letters.npz,symbols.npz     the recipe of the weights in this repository
     python train.py --recipe quick                                   one epoch of a small network, for trying things
 
-Every setting is a field of `TrainConfig`; its flag appears by itself.
+Every setting is a field of `recipe.TrainConfig`; its flag appears by itself.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import signal
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 
@@ -36,6 +36,7 @@ import torch.nn.functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from augment import augment
 from composing import calibrate_numbers, render_cuts
 from data import (
     NO_DIGIT,
@@ -53,130 +54,16 @@ from data import (
 from fields import FieldReader
 from files import pack, refuse, remove_parts, unpack, write_whole
 from measures import calibrate, logits_of
-from model import WEIGHTS, WEIGHTS_FILE, DigitNet, save_weights
+from model import WEIGHTS, WEIGHTS_FILE, DigitNet, find_weights, save_weights
 from preprocess import normalise, to_tensor
+from recipe import RECIPES, TrainConfig, check_settings, settled
 from recognize import Recognizer
 
 CHECKPOINT = "checkpoint.safetensors"  # in the output folder, while a run is under way
 HISTORY = ("epoch", "train_loss", "validation_loss", "validation_accuracy", "seconds")
 
 
-def setting(default, text: str):
-    """Return a dataclass field with the help text of its flag."""
-    return field(default=default, metadata={"help": text})
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Every setting of a training run. Read once, stored in the weights file."""
-
-    data_dir: str = setting("data", "folder of MNIST; downloaded there where it is missing")
-    out: str = setting(str(WEIGHTS), "folder to write the weights to")
-    seed: int = setting(0, "reaches everything random")
-    epochs: int = setting(20, "passes over the training pictures")
-    batch_size: int = setting(256, "pictures a step")
-    lr: float = setting(0.4, "learning rate at the peak of the one-cycle schedule (SGD, Nesterov momentum)")
-    momentum: float = setting(0.9, "of SGD")
-    weight_decay: float = setting(1e-4, "of convolutions and head, not of batch norm")
-    label_smoothing: float = setting(0.05, "share of the target spread over all ten classes")
-    averaging: float = setting(0.998, "decay a step of the moving average of the weights; the average is what is written")
-    channels: str = setting("32,64,128", "widths of the network: stem, middle, last")
-    strokes: str = setting("", "stroke files to learn from beside MNIST (.npz, commas between them); a fifth of the writers is "
-                               "held back; letters and signs teach that no class is likely")
-    renders: int = setting(4, "drawings made of every digit of the strokes, each with a pen of its own; half as many of the others")
-    scribbles: int = setting(3000, "scribbles to learn from beside strokes that are no digits; and half as many halves of digits")
-    numbers: int = setting(4000, "numbers composed of the strokes, of which the pieces that hold a digit are learned, and mixtures")
-    extra: str = setting("", "folder of further pictures, one sub-folder per class")
-    rotate: float = setting(14.0, "largest rotation, degrees")
-    scale: float = setting(0.14, "largest change of width and of height, as a share")
-    shear: float = setting(0.22, "largest slant, pixels across per pixel down")
-    shift: float = setting(1.6, "largest shift, pixels")
-    elastic: float = setting(0.9, "standard deviation of the elastic distortion, pixels (Simard et al. 2003)")
-    thickness: float = setting(0.5, "share of pictures whose strokes are made thicker or thinner")
-    neighbour: float = setting(0.15, "share of pictures into which a piece of another one reaches")
-    filter: float = setting(0.1, "share of pictures seen through a random 3x3 filter (Xu et al. 2021)")
-    noise: float = setting(0.1, "largest standard deviation of noise on the ink, of 1")
-    erase: float = setting(0.1, "share of pictures from which a small square is erased")
-    settle: float = setting(0.5, "share of these distortions that is gone at the end; they shrink over the last quarter of the run")
-    precision: str = setting("float32", "of the passes on a processor, or bfloat16, which some multiply faster and others slower; "
-                                        "an accelerator takes bfloat16")
-    threads: int = setting(0, "threads of torch; 0 takes one per core")
-
-
-DISTORTIONS = ("rotate", "scale", "shear", "shift", "elastic", "thickness", "neighbour", "filter", "noise", "erase")
-
-RECIPES = {
-    "full": TrainConfig(),
-    "quick": TrainConfig(out="runs/quick", epochs=1, batch_size=128, lr=0.3, channels="16,32,64", averaging=0.98, rotate=0.0,
-                         scale=0.0, shear=0.0, shift=0.0, elastic=0.0, thickness=0.0, neighbour=0.0, filter=0.0, noise=0.0,
-                         erase=0.0, settle=0.0),
-}
-
-
 # --- learning -----------------------------------------------------------------------------------------------------------
-
-def augment(ink: torch.Tensor, config: TrainConfig, random: torch.Generator) -> torch.Tensor:
-    """Return pictures (B, 1, 28, 28), ink from 0 to 1, each rotated, scaled, slanted, shifted, bent, made thicker or thinner,
-    noised and erased by its own dice; some with a piece of another picture at their edge, some through a filter."""
-    count, side, device = len(ink), ink.shape[-1], ink.device
-
-    def dice(*shape: int) -> torch.Tensor:
-        return torch.rand(shape, generator=random, device=device) * 2 - 1  # from -1 to 1
-
-    if config.rotate or config.scale or config.shear or config.shift or config.elastic:
-        angle = dice(count) * config.rotate * torch.pi / 180
-        wide, high = 1 + dice(count) * config.scale, 1 + dice(count) * config.scale
-        slant = dice(count) * config.shear
-        cos, sin = angle.cos(), angle.sin()
-        shift = dice(count, 2) * config.shift * 2 / side
-        rows = [torch.stack([cos / wide, -sin + slant, shift[:, 0]], 1), torch.stack([sin, cos / high, shift[:, 1]], 1)]
-        grid = F.affine_grid(torch.stack(rows, 1), list(ink.shape), align_corners=False)  # (B, 28, 28, 2)
-        if config.elastic:
-            waves = torch.randn((count, 2, 5, 5), generator=random, device=device) * config.elastic * 2 / side
-            bend = F.interpolate(waves, size=(side, side), mode="bicubic", align_corners=True)  # (B, 2, 28, 28)
-            grid = grid + bend.permute(0, 2, 3, 1)
-        ink = F.grid_sample(ink, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    if config.thickness:
-        amount = dice(count, 1, 1, 1)
-        chosen = torch.rand((count, 1, 1, 1), generator=random, device=device) < config.thickness
-        thicker, thinner = F.max_pool2d(ink, 3, 1, 1), -F.max_pool2d(-ink, 3, 1, 1)
-        changed = torch.where(amount > 0, ink + amount * 0.8 * (thicker - ink), ink - amount * 0.5 * (thinner - ink))
-        ink = torch.where(chosen, changed, ink)
-    if config.neighbour:
-        way = dice(count) * torch.pi
-        away = (1.2 + 0.25 * dice(count)) * torch.stack([way.cos(), way.sin()])  # (2, B); the side of the picture is 2
-        moves = torch.eye(2, 3, device=device).repeat(count, 1, 1)
-        moves[:, :, 2] = away.T
-        others = ink[torch.randperm(count, generator=random, device=device)]
-        pieces = F.grid_sample(others, F.affine_grid(moves, list(ink.shape), align_corners=False), align_corners=False)
-        darkness = 0.65 + 0.35 * dice(count, 1, 1, 1)
-        chosen = torch.rand((count, 1, 1, 1), generator=random, device=device) < config.neighbour
-        ink = torch.where(chosen, torch.maximum(ink, darkness * pieces), ink)
-    if config.filter:
-        filters = torch.randn((count, 1, 3, 3), generator=random, device=device)
-        filtered = F.conv2d(ink.transpose(0, 1), filters, padding=1, groups=count).transpose(0, 1).abs()
-        filtered = filtered / filtered.amax((2, 3), keepdim=True).clamp_min(1e-3)
-        amount = torch.rand((count, 1, 1, 1), generator=random, device=device)
-        chosen = torch.rand((count, 1, 1, 1), generator=random, device=device) < config.filter
-        ink = torch.where(chosen, ink + amount * (filtered - ink), ink)
-    if config.noise:
-        strength = (dice(count, 1, 1, 1) * config.noise).clamp_min(0)  # half of the pictures stay clean
-        ink = (ink + strength * torch.randn(ink.shape, generator=random, device=device)).clamp(0, 1)
-    if config.erase:
-        place = torch.randint(0, side, (2, count, 1), generator=random, device=device)
-        reach = torch.randint(1, 4, (count, 1), generator=random, device=device)
-        reach = torch.where(torch.rand((count, 1), generator=random, device=device) < config.erase, reach, 0)
-        line = torch.arange(side, device=device)
-        hit = (line - place).abs() < reach  # (2, B, 28)
-        ink = ink.masked_fill((hit[0][:, :, None] & hit[1][:, None, :])[:, None], 0.0)
-    return ink
-
-
-def settled(config: TrainConfig, progress: float) -> TrainConfig:
-    """Return the configuration with the distortions of a moment of the run, 0 to 1: what is met in use is not distorted twice."""
-    left = 1 - config.settle * min(1.0, max(0.0, progress - 0.75) / 0.2)
-    return config if left == 1 else replace(config, **{name: left * getattr(config, name) for name in DISTORTIONS})
-
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
     """Return the one-cycle rate (Smith and Topin 2018): a rise over the first fifth of the steps, then a cosine to zero."""
@@ -184,6 +71,12 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
     if step < rise:
         return peak * (0.04 + 0.96 * step / rise)
     return peak * 0.5 * (1 + float(np.cos(np.pi * (step - rise) / (steps - rise))))
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Tell whether a device multiplies bfloat16 in hardware: an accelerator, or a processor with AMX or AVX512-BF16."""
+    able = torch.cpu.get_capabilities()
+    return device.type != "cpu" or any(able.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
 
 
 class Run:
@@ -194,9 +87,10 @@ class Run:
         self.config, self.all_validation = config, validation
         self.validation = validation[validation.labels != NO_DIGIT]
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.low_precision = self.device.type == "cuda" or config.precision == "bfloat16"
+        self.low_precision = config.precision == "bfloat16" or config.precision == "auto" and multiplies_bfloat16(self.device)
         self.net = DigitNet(channels=[int(width) for width in config.channels.split(",")])
         self.net = self.net.to(self.device, memory_format=torch.channels_last)
+        self.teachers = [find_weights(name).folded().to(self.device) for name in config.teacher.split(",") if name]
         self.average = AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(config.averaging), use_buffers=True)
         plain = [p for p in self.net.parameters() if p.ndim == 1]
         weights = [p for p in self.net.parameters() if p.ndim > 1]
@@ -217,7 +111,7 @@ class Run:
         images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.low_precision):
             logits = self.net(images)  # (B, 10)
-        loss = F.cross_entropy(logits.float(), self.targets(self.labels[rows]))
+            loss = F.cross_entropy(logits.float(), self.targets(self.labels[rows], images))
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
@@ -225,11 +119,15 @@ class Run:
         self.step += 1
         return loss.detach()
 
-    def targets(self, labels: torch.Tensor) -> torch.Tensor:
-        """Return what the probabilities (B, 10) ought to be: nearly all for the label; for what is no digit, the same for all
-        ten (outlier exposure, Hendrycks et al. 2019)."""
+    def targets(self, labels: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        """Return what the probabilities (B, 10) ought to be: nearly all for the label, or what the teachers say of the very same
+        pictures (Beyer et al. 2022); for what is no digit, the same for all ten (outlier exposure, Hendrycks et al. 2019)."""
         smooth = self.config.label_smoothing
         targets = (1 - smooth) * F.one_hot(labels.clamp_min(0), 10) + smooth / 10
+        if self.teachers:
+            with torch.no_grad():  # one look each: two would cost twice as much
+                said = [net.head(net.features(images)).float().softmax(1) for net in self.teachers]
+            targets = targets + self.config.trust * (torch.stack(said).mean(0) - targets)
         return torch.where((labels == NO_DIGIT)[:, None], 0.1, targets)  # (B, 10)
 
     def train_epoch(self, steps: int | None = None) -> dict:
@@ -294,7 +192,7 @@ class Run:
         net = self.average.module.cpu().eval()
         first = self.validation.seen[0].numpy()
         recipe = {name: value for name, value in asdict(self.config).items() if name not in ("out", "data_dir")}
-        recipe |= {name: ",".join(Path(path).name for path in recipe[name].split(",")) for name in ("strokes", "extra")}
+        recipe |= {name: ",".join(Path(path).name for path in recipe[name].split(",")) for name in ("strokes", "extra", "teacher")}
         net.facts = {
             "recipe": recipe,
             "seed": self.config.seed,
@@ -431,24 +329,6 @@ def search(config: TrainConfig, trials: int) -> None:
 
 
 # --- the command line ---------------------------------------------------------------------------------------------------
-
-def check_settings(config: TrainConfig) -> None:
-    """Raise ValueError with a sentence for a setting that cannot work."""
-    widths = config.channels.split(",")
-    if len(widths) != 3 or not all(width.isdecimal() and 1 <= int(width) <= 1024 for width in widths):
-        raise ValueError(f"--channels {config.channels} is not three widths from 1 to 1024. Write them like 32,64,128.")
-    if config.precision not in ("float32", "bfloat16"):
-        raise ValueError(f"--precision {config.precision} is unknown. Give float32 or bfloat16.")
-    rules = [("epochs", 1, 10_000), ("batch_size", 2, 60_000), ("lr", 1e-8, 100), ("momentum", 0, 0.999),
-             ("weight_decay", 0, 1), ("label_smoothing", 0, 0.9), ("averaging", 0, 0.99999), ("renders", 1, 100),
-             ("rotate", 0, 180), ("scale", 0, 0.9), ("shear", 0, 2), ("shift", 0, 14), ("elastic", 0, 10),
-             ("thickness", 0, 1), ("neighbour", 0, 1), ("filter", 0, 1), ("scribbles", 1, 10**6), ("noise", 0, 1), ("erase", 0, 1),
-             ("numbers", 0, 10**6), ("settle", 0, 1), ("threads", 0, 1024), ("seed", 0, 2**31)]
-    for name, low, high in rules:
-        if not low <= getattr(config, name) <= high:
-            raise ValueError(f"--{name.replace('_', '-')} {getattr(config, name)} is out of range. Give a number from {low} "
-                             f"to {high}.")
-
 
 class Parser(argparse.ArgumentParser):
     """argparse's, which would print all the flags, a page of them, above what is wrong with one."""

@@ -5,14 +5,18 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
 from conftest import ROOT, heed_ctrl_c, run_main, run_program
 
-from data import load_mnist
-from model import load_weights
-from train import DISTORTIONS, RECIPES, Run, TrainConfig, augment, learning_rate, settled
+from augment import augment
+from data import NO_DIGIT, load_mnist
+from model import WEIGHTS, load_weights
+from preprocess import to_tensor
+from recipe import DISTORTIONS, RECIPES, TrainConfig, settled
+from train import Run, learning_rate, multiplies_bfloat16
 
 SMALL = ("--channels", "8,12,16", "--epochs", "3", "--batch-size", "32", "--threads", "1")
 
@@ -50,6 +54,34 @@ def test_distortions_shrink_over_the_last_quarter_and_nothing_else_changes():
     assert all(getattr(end, name) == pytest.approx(getattr(config, name) / 2) for name in DISTORTIONS)
     assert {name for name in vars(config) if getattr(end, name) != getattr(config, name)} == set(DISTORTIONS)
     assert settled(TrainConfig(settle=0), 1) == TrainConfig(settle=0)
+
+
+def test_teachers_are_asked_about_digits_and_their_mean_stands_beside_the_label(trained, small_mnist):
+    pictures = load_mnist(small_mnist, train=True)[:8]
+    teachers = [str(trained[0]), str(WEIGHTS)]
+    images, labels = to_tensor(pictures.seen), torch.tensor([*pictures.labels[:7], NO_DIGIT])
+
+    def targets(**settings) -> torch.Tensor:
+        return Run(TrainConfig(channels="8,12,16", **settings), pictures, pictures).targets(labels, images)
+
+    alone, taught, half = targets(), targets(teacher=",".join(teachers), trust=1), targets(teacher=",".join(teachers), trust=0.5)
+    nets = [load_weights(Path(folder) / "model.safetensors") for folder in teachers]
+    said = sum(net.head(net.features(images)).softmax(1) for net in nets) / 2
+    assert torch.allclose(taught[:7], said[:7], atol=1e-4) and torch.equal(taught[7], torch.full((10,), 0.1))
+    assert torch.allclose(half, (alone + taught) / 2) and not torch.allclose(taught, alone, atol=0.01)
+
+
+def test_weights_tell_who_taught_them(trained, small_mnist, tmp_path):
+    done = train(small_mnist, tmp_path / "out", "--teacher", trained[0], "--epochs", "1", run=run_main)
+    assert done.returncode == 0, done.stderr
+    recipe = load_weights(tmp_path / "out" / "model.safetensors").facts["recipe"]
+    assert (recipe["teacher"], recipe["trust"]) == (trained[0].name, 0.7)
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="the oracle is Linux's list of what the processor can do")
+def test_bfloat16_is_taken_where_the_processor_multiplies_it():
+    flags = Path("/proc/cpuinfo").read_text().split()
+    assert multiplies_bfloat16(torch.device("cpu")) == ("amx_bf16" in flags or "avx512_bf16" in flags)
 
 
 def test_new_weights_pass_their_self_test(trained):
@@ -166,6 +198,8 @@ def test_a_rotation_turns_the_picture():
     (["--channels", "8,12"], "is not three widths"),
     (["--channels", "8,12,9999999"], "is not three widths"),
     (["--search", "-1"], "--search -1 is out of range"),
+    (["--precision", "float8"], "--precision float8 is unknown"),
+    (["--teacher", "missing"], "missing"),
     (["--resume"], "no interrupted run"),
     (["--strokes", "missing.npz"], "missing.npz is no stroke file"),
     (["--extra", "tests/clients"], "tests/clients"),
