@@ -11,6 +11,7 @@ import traceback
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import anyio
 from gradio import Blocks
 from gradio.utils import get_upload_folder
 from starlette.datastructures import Headers, MutableHeaders
@@ -49,6 +50,7 @@ GET = r"/|{pages}|/(config|gradio_api/(info|app_id))/?|/(favicon\.ico|robots\.tx
 POST = r"/gradio_api/((?P<upload>upload)|(?P<small>cancel|reset)/?|(?P<queue>queue/join)" \
        r"|(?P<door>run|api|call|call/v2)/(?P<name>{names})/?)"
 MCP = r"/gradio_api/mcp(/.*)?"
+CALLS = tuple(f"/gradio_api/{door}" for door in ("run/", "call/", "queue/", "upload"))
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -75,6 +77,7 @@ async def lifespan(app):
     """Put the Door around Gradio's app as it starts, and sweep up behind it; for launch(app_kwargs={"lifespan": lifespan})."""
     app.middleware_stack = Door(app.middleware_stack, app.get_blocks())
     let_everybody_in(app)
+    look_for_calls_first(app.router)
     sweeping = asyncio.create_task(keep_sweeping(Path(get_upload_folder())))
     yield
     sweeping.cancel()
@@ -89,6 +92,18 @@ def let_everybody_in(app) -> None:
         for dependency in route.dependant.dependencies if hasattr(route, "dependant") else ():
             if dependency.call.__name__ == "login_check":
                 app.dependency_overrides[dependency.call] = nobody_asks
+
+
+def look_for_calls_first(router) -> None:
+    """Put the addresses of calls before all others: FastAPI tries one after the other, which was a tenth of a call's time."""
+    def is_call(route) -> bool:
+        inner = getattr(route, "original_router", None)  # of a router that was included
+        return any(map(is_call, inner.routes)) if inner else getattr(route, "path", "").startswith(CALLS)
+
+    router.routes.sort(key=is_call, reverse=True)  # stable: calls, and all others, stay in their order
+    for route in router.routes:
+        if inner := getattr(route, "original_router", None):
+            look_for_calls_first(inner)
 
 
 async def keep_sweeping(folder: Path) -> None:
@@ -280,7 +295,8 @@ class Door:
                 return await receive()
             try:
                 while True:
-                    message = await asyncio.wait_for(receive(), PATIENCE)
+                    with anyio.fail_after(PATIENCE):
+                        message = await receive()
                     size += len(message.get("body", b""))
                     ended = not message.get("more_body", False)
                     if size <= MAX_BODY and not (length.isdecimal() and int(length) > MAX_BODY):
@@ -288,7 +304,7 @@ class Door:
                     if ended or size > 4 * MAX_BODY:  # many clients hear nothing before they have said all
                         answer.verdict = Refused(413)
                         return {"type": "http.disconnect"}
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 answer.verdict = Refused(408)
                 return {"type": "http.disconnect"}
 

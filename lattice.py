@@ -67,22 +67,26 @@ def candidates_of(pieces: Pieces) -> list[tuple[int, int, list[int]]]:
     return found
 
 
-def score(pieces: Pieces, first: int, last: int, chosen: list[int], probabilities: np.ndarray) -> Candidate:
-    """Return a candidate with its scores: the logarithms of its probabilities less the COSTS of taking it for a digit."""
+def cost_of(pieces: Pieces, first: int, last: int, chosen: list[int]) -> float:
+    """Return what it costs to take pieces for one digit, whatever they look like."""
     boxes, height = pieces.boxes[chosen], pieces.height
     order = boxes[:, 0].argsort()
     ends = np.maximum.accumulate((boxes[:, 0] + boxes[:, 2])[order])
     gaps = np.maximum(0, boxes[order[1:], 0] - ends[:-1]).sum() / height
     wide, high = ends[-1] - boxes[:, 0].min(), (boxes[:, 1] + boxes[:, 3]).max() - boxes[:, 1].min()
     sides = [first] + [last + 1] * (last + 1 < len(pieces.boxes))
-    costs = (COSTS["wide"] * max(0.0, wide / max(high, 0.6 * height) - 1.15)
-             + COSTS["low"] * max(0.0, 0.5 - high / height)
-             + COSTS["gap"] * gaps
-             - COSTS["strange"] * np.log(np.sort(probabilities)[-2:].sum())
-             + COSTS["ink"] / 2 * pieces.cuts[sides].sum()
-             + COSTS["loose"] * loose_bits(pieces, chosen))
-    scores = np.log(probabilities + 1e-9) - costs
-    scores[1] -= COSTS["short"] * max(0.0, 0.75 - high / height)
+    return float(COSTS["wide"] * max(0.0, wide / max(high, 0.6 * height) - 1.15)
+                 + COSTS["low"] * max(0.0, 0.5 - high / height)
+                 + COSTS["gap"] * gaps
+                 + COSTS["ink"] / 2 * pieces.cuts[sides].sum()
+                 + COSTS["loose"] * loose_bits(pieces, chosen))
+
+
+def score(pieces: Pieces, first: int, last: int, chosen: list[int], cost: float, probabilities: np.ndarray) -> Candidate:
+    """Return a candidate with its scores: the logarithms of its probabilities less its cost and its surprise."""
+    scores = np.log(probabilities + 1e-9) - cost + COSTS["strange"] * np.log(np.sort(probabilities)[-2:].sum())
+    high = (pieces.boxes[chosen, 1] + pieces.boxes[chosen, 3]).max() - pieces.boxes[chosen, 1].min()
+    scores[1] -= COSTS["short"] * max(0.0, 0.75 - high / pieces.height)
     return Candidate(first, last, chosen, probabilities, scores)
 
 
@@ -131,11 +135,13 @@ def best_ways(pieces: Pieces, looks: list[Candidate], rule: Rule | None = None) 
     for piece in range(count - 1, -1, -1):
         most[piece] = max(most[piece], most[piece + 1])
     beam: list[dict[str, Way]] = [{"": Way(0.0, (), (), rule.start if rule else None)}]
-    signs = signs_of(pieces)
+    signs: list[list[tuple[int, float]]] = [[] for _ in range(count + 1)]
+    for first, last, cost in signs_of(pieces):
+        signs[last + 1].append((first, cost))
     for end in range(1, count + 1):
         ways: dict[str, Way] = {}
-        for first, last, cost in signs:
-            for text, way in beam[first].items() if last + 1 == end else ():
+        for first, cost in signs[end]:
+            for text, way in beam[first].items():
                 if text not in ways or ways[text].score < way.score - cost:
                     ways[text] = Way(way.score - cost, way.digits, (*way.signs, *range(first, end)), way.states)
         for look in ending[end]:

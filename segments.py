@@ -199,12 +199,13 @@ def seams(ink: np.ndarray, height: float) -> tuple[np.ndarray, np.ndarray]:
     price = np.pad(ink / np.float32(255) - TURN * edge * np.maximum(0, around - 0.5), ((0, 0), (reach, reach)))
     stray = (STRAY * np.abs(away)).astype(np.float32)
     cost, steps = np.zeros(columns.shape, np.float32), np.empty((len(ink), *columns.shape), np.int8)
+    wall = np.full((width, len(away) + 2), np.inf, np.float32)  # the costs of a step aside, with a wall at either end
     for row, prices in enumerate(price):
-        wall = np.pad(cost, ((0, 0), (1, 1)), constant_values=np.inf) + np.float32(SIDESTEP)
-        before = np.stack([cost, wall[:, :-2], wall[:, 2:]])  # straight on, from the left, from the right
-        best = before.argmin(axis=0)
-        steps[row] = np.array([0, -1, 1], np.int8)[best]
-        cost = np.take_along_axis(before, best[None], 0)[0] + prices[columns] + stray
+        np.add(cost, np.float32(SIDESTEP), out=wall[:, 1:-1])
+        left, right = wall[:, :-2], wall[:, 2:]  # where a step comes from
+        aside = np.minimum(left, right)
+        steps[row] = (aside < cost) * np.where(left <= right, np.int8(-1), np.int8(1))
+        cost = np.minimum(cost, aside) + prices[columns] + stray
     paths, way, every = np.empty((width, len(ink)), np.int32), cost.argmin(axis=1), np.arange(width)
     for row in range(len(ink) - 1, -1, -1):
         paths[:, row] = every + away[way]
@@ -224,7 +225,8 @@ def picture_of(ink: np.ndarray, pieces: Pieces, chosen: list[int]) -> np.ndarray
     mask = kept[labels]
     near = cv2.dilate(mask, np.ones((3, 3), np.uint8))
     near[(labels > 0) & (mask == 0)] = 0
-    whole = np.r_[False, np.isin(pieces.things, pieces.things[chosen])]  # the things that the pieces were cut from
+    whole = np.zeros(len(pieces.boxes) + 1, bool)  # of the things that the pieces were cut from
+    whole[1:] = (pieces.things[:, None] == pieces.things[chosen]).any(axis=1)
     near |= cv2.dilate(mask, np.ones((1, 2 * more + 1), np.uint8)) & whole[labels]
     return frame(np.where(near, ink[place], 0).astype(np.uint8))
 

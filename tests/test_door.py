@@ -9,6 +9,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import gradio.routes
 import pytest
 from conftest import ROOT, free_port
 from gradio_client import Client
@@ -123,6 +124,19 @@ def test_of_all_that_gradio_opens_only_what_the_product_needs_is_open(own):
 def test_nobody_is_asked_to_log_in(own):
     answered = own.app.dependency_overrides
     assert [question.__name__ for question in answered] == ["login_check"]  # else every request waits for a thread to ask it
+
+
+def test_the_addresses_of_calls_are_tried_first_and_none_is_lost():
+    def paths(router) -> list[str]:
+        return [path for route in router.routes
+                for path in (paths(route.original_router) if hasattr(route, "original_router") else [route.path])]
+
+    router = gradio.routes.App.create_app(app.build()).router
+    before = paths(router)
+    door.look_for_calls_first(router)
+    after, calls = paths(router), [path for path in before if path.startswith(door.CALLS)]
+    assert sorted(after) == sorted(before) and after[:len(calls)] == calls and before[:len(calls)] != calls
+    assert {f"/gradio_api/{door}" for door in ("run/{api_name}", "call/{api_name}", "upload", "queue/join")} <= set(calls)
 
 
 def test_no_statistics_of_callers_are_kept(own):
