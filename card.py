@@ -17,11 +17,16 @@ def card_tables(metrics: dict) -> str:
     weights, test, speed = metrics["weights"], metrics["test"], metrics["speed"]
     low, high = test["interval"]
     held = sum(count for name, count in weights["pictures"].items() if name.endswith("_validation"))
-    seeds = metrics.get("seeds")
+    seeds, untaught = metrics.get("seeds"), metrics.get("untaught")
     lines = _table(("Measure", "Value (95 % interval)", "n"), [
         ("MNIST test, as it is", f"{100 * test['accuracy']:.2f} % ({100 * low:.2f} to {100 * high:.2f})", f"{test['n']:,}"),
         *([("MNIST test, mean +- standard deviation over seeds", f"{100 * seeds['mean']:.2f} +- {100 * seeds['deviation']:.2f} %",
             f"{len(seeds['seeds'])} seeds")] if seeds else []),
+        *([(f"MNIST test, the same recipe without teachers, seed {untaught['seed']}", f"{100 * untaught['accuracy']:.2f} %",
+            f"{untaught['n']:,}")] if untaught else []),
+        *([("MNIST test, without teachers, mean +- standard deviation over seeds", f"{100 * untaught['seeds']['mean']:.2f} +- "
+            f"{100 * untaught['seeds']['deviation']:.2f} %", f"{len(untaught['seeds']['seeds'])} seeds")]
+          if untaught and untaught["seeds"] else []),
         ("MNIST test, through the road of an upload", f"{100 * test['accuracy_through_the_road']:.2f} %", f"{test['n']:,}"),
         ("Validation at the last epoch", f"{100 * weights['validation_accuracy']:.2f} %", f"{held:,}"),
         (f"Calibration error on MNIST test ({BINS} bins)", f"{test['calibration_error']:.4f}", f"{test['n']:,}")])

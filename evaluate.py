@@ -44,6 +44,8 @@ METRICS_FILE = "metrics.json"
 HANDS_FIGURE = "hands.png"
 CORRUPTED = 1000  # pictures of MNIST's test part that are corrupted, the first ones
 SAME = 0.0002  # of an accuracy; two of MNIST's test pictures may fall the other way on another processor
+KEPT = ("hands", "refusal", "pictures", "fields", "seeds", "numbers", "untaught")  # parts of the metrics that ask for more data
+TEACHING = ("teacher", "trust", "precision")  # settings in which weights may differ from those that had no teachers
 EXAMPLE_TOLERANCE = 0.02  # of a probability, likewise
 
 
@@ -71,11 +73,11 @@ def describe_weights(recognizer: Recognizer, file: Path) -> dict:
 
 
 def evaluate(name: str | None, data_dir: str, strokes: str | None = None, tables: str | None = None,
-             seeds: str | None = None, numbers: str | None = None) -> None:
+             seeds: str | None = None, numbers: str | None = None, untaught: str | None = None) -> None:
     """Measure everything and write metrics.json and the figures beside the weights; the card if they are the project's.
 
-    Without stroke files, tables of pictures or weights of other seeds, what was measured on them before is kept if it was
-    measured on the same weights.
+    Without stroke files, tables of pictures or weights of other seeds or without teachers, what was measured on them before is
+    kept if it was measured on the same weights.
     """
     if numbers and not strokes:
         raise ValueError("--numbers goes with --strokes, of whose digits numbers are composed. Name stroke files as well.")
@@ -91,13 +93,14 @@ def evaluate(name: str | None, data_dir: str, strokes: str | None = None, tables
     reader = FieldReader(recognizer)
     more = {"pictures": measure_pictures(recognizer, tables), "fields": measure_fields(reader, tables)} if tables else {}
     more |= {"seeds": measure_seeds(recognizer, seeds, data_dir)} if seeds else {}
+    more |= {"untaught": results_without_teachers(recognizer, Path(untaught))} if untaught else {}
     test, pictures, probabilities = measure_test(recognizer, data_dir)
     metrics = {"date": date.today().isoformat(), "weights": describe_weights(recognizer, folder / WEIGHTS_FILE), "test": test,
                "limits": recognizer.net.facts.get("limits"), "corruptions": measure_corruptions(recognizer, pictures[:CORRUPTED]),
                "speed": measure_speed(recognizer), "examples": read_examples(recognizer),
                "versions": {"torch": torch.__version__, "numpy": np.__version__}}
     if before and before["weights"]["hash"] == metrics["weights"]["hash"]:
-        metrics |= {part: before[part] for part in ("hands", "refusal", "pictures", "fields", "seeds", "numbers") if part in before}
+        metrics |= {part: before[part] for part in KEPT if part in before}
     else:
         (folder / "figures" / HANDS_FIGURE).unlink(missing_ok=True)
     metrics |= more
@@ -115,6 +118,22 @@ def evaluate(name: str | None, data_dir: str, strokes: str | None = None, tables
     print(card_tables(metrics))
     card = f" and {CARD.name}" if folder.resolve() == WEIGHTS else ""
     print(f"wrote {folder / METRICS_FILE}, {len(metrics['figures'])} figures{card}")
+
+
+def results_without_teachers(recognizer: Recognizer, folder: Path) -> dict:
+    """Return what evaluate.py measured of the weights in a folder, which learned by the same recipe without teachers: the seed, the
+    accuracy on MNIST's test part, and mean and deviation over seeds where they were measured.
+
+    Raises ValueError with a sentence where the recipes differ in more.
+    """
+    found, other = read_metrics(folder), open_weights(folder)
+    if found["weights"]["hash"] != other.net.facts["hash"]:
+        raise ValueError(f"The numbers in {folder} are of other weights. Run 'python evaluate.py --weights {folder}' first.")
+    ours, theirs = ({**each.net.facts["recipe"], **dict.fromkeys(TEACHING), "seed": None} for each in (recognizer, other))
+    if not recognizer.net.facts["recipe"].get("teacher") or other.net.facts["recipe"].get("teacher") or ours != theirs:
+        raise ValueError(f"The weights in {folder} are not of this recipe without --teacher. Train them with the same settings.")
+    return {"seed": found["weights"]["seed"], "accuracy": found["test"]["accuracy"], "n": found["test"]["n"],
+            "seeds": found.get("seeds")}
 
 
 def read_metrics(folder: Path) -> dict:
@@ -185,11 +204,14 @@ def main() -> int:
                                                           "whole numbers")
     parser.add_argument("--seeds", metavar="FOLDERS", help="folders of weights of the same recipe and other seeds (commas between "
                                                            "them); mean and deviation over all")
+    parser.add_argument("--untaught", metavar="FOLDER", help="evaluated weights of the same recipe without --teacher; their "
+                                                             "results are told beside")
     parser.add_argument("--check", action="store_true", help="only check that everything belongs together; writes nothing")
     flags = parser.parse_args()
     try:
         if not flags.check:
-            evaluate(flags.weights, flags.data_dir or "data", flags.strokes, flags.pictures, flags.seeds, flags.numbers)
+            evaluate(flags.weights, flags.data_dir or "data", flags.strokes, flags.pictures, flags.seeds, flags.numbers,
+                     flags.untaught)
             return 0
         wrong = check(flags.weights, flags.data_dir)
     except KeyboardInterrupt:

@@ -1,4 +1,5 @@
-"""How many pictures a second `recognize.py` reads from a folder beside a plain loop over `Recognizer.read`, and in what memory.
+"""How many pictures a second `recognize.py` reads from a folder beside a plain loop over `Recognizer.read`, and in what memory;
+and how long a number takes.
 
     python bench/bulk.py                                  1,000 and 10,000 of MNIST's size, 1,000 sketches of 512x512
     python bench/bulk.py --mnist 1000,10000,100000        the long set: is the time of a picture constant, is the memory flat?
@@ -74,6 +75,28 @@ def loop(source: Path) -> float:
     return (time.perf_counter() - began) / len(pictures)
 
 
+def draw_number(length: int, random: np.random.Generator) -> np.ndarray:
+    """Return a number, black on white, whose digits touch."""
+    digits = [draw(128, random) for _ in range(length)]
+    digits = [ink[:, slice(*np.flatnonzero(ink.max(axis=0) > 127)[[0, -1]] + (0, 1))] for ink in digits]  # cropped to its columns
+    return np.pad(255 - np.hstack(digits), ((0, 0), (40, 40)), constant_values=255)
+
+
+def print_numbers(lengths: list[int], count: int, seed: int) -> None:
+    """Print the milliseconds of the processor, one thread, in which numbers of so many digits that touch are read."""
+    from fields import FieldReader
+    reader, random = FieldReader.from_pretrained(), np.random.default_rng(seed)
+    print("\n| A number whose digits touch | CPU ms, median (p5 to p95) |\n|---|---|")
+    for length in lengths:
+        spent = []
+        for picture in [draw_number(length, random) for _ in range(count)]:
+            began = time.process_time()
+            reader.read(picture)
+            spent.append(1000 * (time.process_time() - began))
+        middle, low, high = np.percentile(spent[1:], (50, 5, 95))
+        print(f"| {length} digits, {count} numbers | {middle:.0f} ({low:.0f} to {high:.0f}) |", flush=True)
+
+
 def main() -> int:
     """Draw, read, print one table; return 1 where a ratio got worse."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -101,6 +124,7 @@ def main() -> int:
                 ratios[f"{count} of {name}"] = each / plain
                 print(f"| {count:,} of {name} | {start:.1f} | {seconds:.1f} | {1 / each:,.0f} | {1 / plain:,.0f} | "
                       f"{each / plain:.2f} | {memory:.0f} |", flush=True)
+    print_numbers([1, 2, 5, 10], 60, flags.seed)
     print(f"\nseed {flags.seed}, {os.cpu_count()} processors")
     return 1 if compare("bulk", ratios, flags.store) else 0
 

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from huggingface_hub import ModelCard
 
 import card
 import evaluate
-from evaluate import check, measure_seeds
+from evaluate import METRICS_FILE, check, measure_seeds, results_without_teachers
 from measures import auroc, calibration_error, confusion_of, error_limit, fit_temperature, per_class, wilson
-from model import WEIGHTS
+from model import WEIGHTS, WEIGHTS_FILE, load_weights, save_weights
+from recognize import Recognizer
 
 
 def test_the_confusion_matrix_counts_written_against_read():
@@ -67,6 +69,30 @@ def test_the_error_limit_keeps_the_wrong_answers_within_the_target():
 def test_seeds_of_one_recipe_are_compared_and_nothing_else(recognizer):
     with pytest.raises(ValueError, match="not of one recipe with a seed each"):
         measure_seeds(recognizer, str(WEIGHTS), "data")  # the same seed twice
+
+
+def test_what_was_reached_without_teachers_is_told_beside_weights_that_had_some(recognizer, tmp_path):
+    seeds = {"seeds": [7, 8, 9], "mean": 0.5, "deviation": 0.1}
+
+    def saved(folder: str, **recipe) -> Path:
+        net = load_weights(WEIGHTS / WEIGHTS_FILE)
+        net.facts["recipe"] |= recipe
+        (tmp_path / folder).mkdir()
+        save_weights(net, tmp_path / folder / WEIGHTS_FILE)
+        metrics = json.loads((WEIGHTS / METRICS_FILE).read_text())
+        metrics["weights"] |= {"hash": load_weights(tmp_path / folder / WEIGHTS_FILE).facts["hash"], "seed": 7}
+        (tmp_path / folder / METRICS_FILE).write_text(json.dumps(metrics | {"seeds": seeds}))
+        return tmp_path / folder
+
+    taught = Recognizer.from_pretrained(saved("taught", teacher="wide", trust=0.7, precision="auto"))
+    alone, other = saved("alone", teacher="", precision="float32"), saved("other", teacher="", epochs=1)
+    found = results_without_teachers(taught, alone)
+    assert found["seed"] == 7 and found["seeds"] == seeds and found["accuracy"] > 0.99
+    for wrong in (other, tmp_path / "taught"):
+        with pytest.raises(ValueError, match="not of this recipe without --teacher"):
+            results_without_teachers(taught, wrong)
+    metrics = json.loads((WEIGHTS / METRICS_FILE).read_text()) | {"untaught": found}
+    assert "without teachers, mean +- standard deviation over seeds | 50.00 +- 10.00 % | 3 seeds" in card.card_tables(metrics)
 
 
 def test_the_repository_belongs_together():
