@@ -220,8 +220,7 @@ def digit_page() -> None:
         with gr.Column(min_width=300):
             panel = gr.HTML(page.panel(None), html_template=page.PANEL, js_on_load=None, apply_default_css=False, elem_id="panel")
             label = gr.Label(num_top_classes=10, show_heading=False, label="Probabilities", elem_id="answer")
-    examples = gr.Examples([str(EXAMPLES / name) for name in page.EXAMPLES], inputs=picture, label="Examples: click one",
-                           examples_per_page=30, api_visibility="private", elem_id="examples")
+    put_examples(page.EXAMPLES, picture)
     with gr.Accordion("What the network saw", open=False, elem_id="inside") as inside:
         gr.Markdown(page.STRIP)
         stages = gr.Gallery(label="Stages", show_label=False, height="auto", format="png", buttons=[], object_fit="contain",
@@ -239,7 +238,6 @@ def digit_page() -> None:
         gr.Button(visible=False).click(function, picture, outputs, api_name=function.__name__, **PUBLIC,
                                        api_description=described(function))
     gr.api(predict_batch, api_name="predict_batch", api_description=described(predict_batch))
-    examples.dataset.click(None, js="() => digitvision.showTheAnswer()", api_visibility="private")
 
 
 def number_page() -> None:
@@ -251,6 +249,8 @@ def number_page() -> None:
                      elem_id="number")
     rule = gr.Textbox(label=r"Rule: a regular expression that the digits must match, such as \d{5}; empty for none",
                       max_length=LONGEST, elem_id="rule")
+    with gr.Column(elem_classes="wide"):
+        put_examples(page.NUMBERS, picture)
     facts = gr.JSON(visible=False)
     ask_about_what_is_in_front([*events, (rule.submit, "ask"), (rule.blur, "ask")], [picture, rule], [(tell_number, answer)])
     gr.Button(visible=False).click(read_number, [picture, rule], facts, api_name="read_number", **PUBLIC,
@@ -271,6 +271,13 @@ def pad_and_upload(size: tuple[int, int], pen: int, label: str) -> tuple[gr.Imag
                                elem_id="upload", webcam_options=CAMERA)
     return picture, [(undo.click, "undo"), (clear.click, "clear"), (draw_tab.select, "ask"), (upload_tab.select, "ask"),
                      (picture.change, "ask")]
+
+
+def put_examples(names: tuple[str, ...], picture: gr.Image) -> None:
+    """Put pictures of examples/ on the page; a click on one puts it where Upload puts one, and shows its answer."""
+    examples = gr.Examples([str(EXAMPLES / name) for name in names], inputs=picture, label="Examples: click one",
+                           examples_per_page=30, api_visibility="private", elem_id="examples")
+    examples.dataset.click(None, js="() => digitvision.showTheAnswer()", api_visibility="private")
 
 
 def ask_about_what_is_in_front(events: list[tuple], inputs: list, functions: list[tuple]) -> None:

@@ -20,7 +20,6 @@ import torch
 
 from card import CARD, card_mistakes, card_tables, check_card, write_card
 from composing import measure_fields, measure_numbers
-from console import find_pictures
 from data import load_strokes, split_writers
 from fields import FieldReader
 from figures import draw_figures, draw_hands
@@ -52,8 +51,8 @@ EXAMPLE_TOLERANCE = 0.02  # of a probability, likewise
 # --- metrics ------------------------------------------------------------------------------------------------------------
 
 def read_examples(recognizer: Recognizer) -> dict:
-    """Return what is read in every picture of examples/: {file name: {digit, confidence}}."""
-    paths = find_pictures([str(EXAMPLES)])
+    """Return what is read in every picture of a digit in examples/: {file name: {digit, confidence}}."""
+    paths = sorted(EXAMPLES.glob("[0-9]_*"))
     readings = recognizer.read_batch(paths)
     return {path.name: {"digit": reading.digit, "confidence": round(reading.confidence, 4)}
             for path, reading in zip(paths, readings, strict=True)}

@@ -20,6 +20,8 @@ FIGURES = WEIGHTS / "figures"
 EXAMPLES = ("0_slashed_blue_ink.png", "1_hooked_white_on_black.png", "2_dark_on_transparent.png", "3_lined_paper.jpg",
             "4_black_board.jpg", "4_photo_sideways_exif.jpg", "5_yellow_highlighter.png", "6_photo_in_shadow.jpg",
             "7_tilted_squared_paper.jpg", "8_low_contrast.png", "9_photo_far_away.jpg", "0_small_in_corner.png")
+NUMBERS = ("90210_postcode.png", "124950_amount_with_comma.jpg", "2026_touching.png", "36581_white_on_black.png",
+           "0307_with_dash.png")
 STAGES = {"grey": "Grey", "closer": "Closer", "ink": "Ink", "cleaned": "Cleaned", "stroke": "Cut out", "seen": "Seen, 28x28"}
 SHOWN_SIDE = 640  # pixels of a number's picture on the page
 STRIP = "How your picture became the 28x28 pixels that the network reads:"
@@ -145,7 +147,7 @@ window.digitvision = (() => {
 
   const showTheAnswer = () => {  // an example is read under Upload; on a phone the examples lie far below the answer
     find('[data-tab-id=upload]').click();
-    find('#panel').scrollIntoView({ behavior: 'smooth', block: 'nearest' });
+    find('#panel, #number').scrollIntoView({ behavior: 'smooth', block: 'nearest' });
   };
   return { start, ask, undo, clear, inFront, showTheAnswer };
 })();
@@ -235,6 +237,7 @@ button[role=tab].selected { color: #c2410c; }  /* Gradio's orange is too pale fo
 #examples .container { display: flex; align-items: center; justify-content: center; }
 #examples img { width: auto; height: auto; max-width: 100%; max-height: 62px;
   background: repeating-conic-gradient(#ddd 0 25%, #bbb 0 50%) 0 / 14px 14px; }  /* seen where a picture is transparent */
+.wide #examples .gallery { grid-template-columns: repeat(5, 1fr); }
 #upload img.broken { visibility: hidden; }
 
 #stages, #evidence { border: 0 !important; }
@@ -247,6 +250,7 @@ button[role=tab].selected { color: #c2410c; }  /* Gradio's orange is too pale fo
 
 @media (max-width: 900px) {
   #examples .gallery { grid-template-columns: repeat(6, 1fr); }
+  .wide #examples .gallery { grid-template-columns: repeat(3, 1fr); }
 }
 @media (max-width: 640px) {
   .column, .row { gap: 10px !important; }

@@ -1,4 +1,4 @@
-"""Draw the pictures of examples/: handwritten-looking digits from strokes of our own, each hard in its own way."""
+"""Draw the pictures of examples/: handwritten-looking digits and numbers from strokes of our own, each hard in its own way."""
 
 import argparse
 from collections.abc import Callable
@@ -38,6 +38,8 @@ SHAPES = {
     "8 two rings": ["50,3 36,10 34,32 50,45 66,34 66,11 50,3", "50,45 30,56 24,80 50,98 76,82 71,56 50,45"],
     "9 straight": ["73,14 52,3 31,14 28,36 46,50 65,40 74,13", "74,13 72,50 67,98"],
     "9 curled": ["72,15 52,3 30,13 26,36 44,50 64,40 74,14", "74,14 78,50 68,86 46,98 23,90"],
+    "comma": ["12,90 15,98 6,118"],
+    "dash": ["5,52 24,50 44,51"],
 }
 
 
@@ -82,7 +84,7 @@ GREEN_BOARD, BLACK_BOARD = plain(50, 98, 75), plain(52, 54, 56)
 
 
 class Example(NamedTuple):
-    shape: str
+    shape: str  # of SHAPES; of a number several, from left to right, commas between them
     pen: Pen
     paper: Callable | None
     size: tuple[int, int] = (280, 280)  # pixels; width, height
@@ -90,6 +92,7 @@ class Example(NamedTuple):
     at: tuple[float, float] = (0.5, 0.5)  # the digit's middle as shares of the sheet's width and height
     tilt: float = 0.0  # degrees, clockwise
     finish: str = ""  # "photo", "16 bit" or "sideways"
+    gap: float = 0.14  # between the shapes of a number, a share of the height
 
 
 EXAMPLES = {
@@ -123,6 +126,12 @@ EXAMPLES = {
     "9_curled_thick_on_transparent.png": Example("9 curled", MARKER._replace(width=0.13), CLEAR, (180, 240)),
     "9_photo_far_away.jpg": Example("9 curled", BLACK, CREAM, (800, 600), tall=0.12, at=(0.3, 0.62), finish="photo"),
     "9_straight_thin_white_on_black.png": Example("9 straight", WHITE._replace(width=0.018), NIGHT, (280, 280)),
+    "90210_postcode.png": Example("9 curled,0 round,2 swan,1 hooked,0 open top", BLUE, CREAM, (560, 180), tall=0.5),
+    "2026_touching.png": Example("2 swan,0 round,2 looped,6 slender", BLACK, SNOW, (420, 180), tall=0.6, gap=0.02),
+    "36581_white_on_black.png": Example("3 flat,6 wide,5 joined,8 one line,1 stick", WHITE, NIGHT, (520, 160)),
+    "124950_amount_with_comma.jpg": Example("1 hooked,2 swan,4 closed,9 straight,comma,5 joined,0 round", BLACK, RULED, (720, 300),
+                                            tall=0.32, at=(0.5, 0.5), finish="photo"),
+    "0307_with_dash.png": Example("0 slashed,3 round,dash,0 round,7 crossed", RED, SQUARED, (480, 200), tall=0.45),
 }
 
 
@@ -137,6 +146,19 @@ def trace(curve: str) -> np.ndarray:
     return (b + t / 2 * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))).reshape(-1, 2)
 
 
+def lay_out(example: Example) -> list[np.ndarray]:
+    """Return the curves (N, 2) of an example's shapes side by side, x and y in heights of a digit; the middle is at (0.5, 0.5)."""
+    shapes, curves, end = example.shape.split(","), [], 0.0
+    if len(shapes) == 1:
+        return [trace(curve) for curve in SHAPES[example.shape]]
+    for shape in shapes:
+        drawn = [trace(curve) for curve in SHAPES[shape]]
+        left, right = (edge(np.concatenate(drawn)[:, 0]) for edge in (np.min, np.max))
+        curves += [points + (end - left, 0) for points in drawn]
+        end += right - left + example.gap
+    return [points + (0.5 - (end - example.gap) / 2, 0) for points in curves]
+
+
 def draw_strokes(example: Example, rng) -> np.ndarray:
     """Return (H, W) float, 0 to 1, how much of each pixel the pen covers: round caps, a hand's wobble, uneven pressure."""
     width, height = example.size
@@ -144,7 +166,7 @@ def draw_strokes(example: Example, rng) -> np.ndarray:
     cos, sin = np.cos(np.radians(example.tilt)), np.sin(np.radians(example.tilt))
     turn = np.array([[1, 0], [-rng.uniform(0, 0.12), 1]]) @ [[cos, sin], [-sin, cos]]  # every hand slants its digits a little
     cover = np.zeros((height * FINE, width * FINE), np.uint8)
-    for points in map(trace, SHAPES[example.shape]):
+    for points in lay_out(example):
         bent = points + sum(size * np.sin(points @ pitch[:, None] + phase[:2]) for pitch, phase, size in waves)
         pressure = 1 + 0.13 * np.sin(points @ waves[0][0] + waves[0][1][2])
         places = (bent - 0.5) @ turn * example.tall * height + np.multiply(example.at, (width, height))

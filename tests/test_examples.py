@@ -1,11 +1,15 @@
-"""The pictures in examples/ are read as their names say; they are the project's own, two per digit at least."""
+"""The pictures in examples/ are read as their names say; they are the project's own, two per digit at least, and numbers."""
 
 from collections import Counter
 
 import pytest
 from conftest import ROOT, run_program
 
+import page
+from fields import FieldReader
+
 EXAMPLES = sorted((ROOT / "examples").glob("[0-9]_*"))
+NUMBERS = sorted((ROOT / "examples").glob("[0-9][0-9]*_*"))
 
 
 def test_there_are_two_for_every_digit():
@@ -19,7 +23,18 @@ def test_an_example_is_read_as_its_name_says(recognizer, path):
     assert (reading.verdict, reading.digit) == ("digit", path.name[0])
 
 
+@pytest.mark.parametrize("path", NUMBERS, ids=lambda path: path.name)
+def test_a_number_is_read_as_its_name_says(recognizer, path):
+    reading = FieldReader(recognizer).read(path)
+    assert (reading.verdict, reading.text) == ("number", path.name.partition("_")[0])
+
+
+def test_the_page_shows_every_number_and_one_example_of_every_digit_at_least():
+    assert sorted(page.NUMBERS) == [path.name for path in NUMBERS]
+    assert {name[0] for name in page.EXAMPLES} == set("0123456789") and set(page.EXAMPLES) <= {path.name for path in EXAMPLES}
+
+
 def test_the_examples_are_drawn_by_the_script(tmp_path):
     done = run_program("scripts/draw_examples.py", "--out", tmp_path)
     assert done.returncode == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == [path.name for path in EXAMPLES]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in EXAMPLES + NUMBERS)

@@ -531,6 +531,12 @@ def test_numbers_are_drawn_by_mouse_and_read_and_copied(numbers):
         expect(numbers.locator("#number")).to_contain_text("Ready")
 
 
+def test_a_click_on_an_example_of_a_number_reads_it(numbers):
+    numbers.get_by_role("button", name="Example: 90210 postcode").click()
+    expect(numbers.locator("#number .text")).to_have_text("90210")
+    expect(numbers.locator("#number .field img")).to_be_in_viewport()
+
+
 def test_a_click_on_a_digit_shows_its_ten_bars_and_boxes_lie_over_the_digits(numbers, tmp_path):
     picture, boxes = make_number("4,710")
     Image.fromarray(picture).save(tmp_path / "field.png")
