@@ -76,7 +76,7 @@ def answering(function):
         except Exception as error:
             traceback.print_exc()  # for whoever runs the server
             raise refusal(BROKEN) from error
-    answered.__signature__ = inspect.signature(function)  # Gradio asks for it in every call; finding it takes longer than the rest
+    answered.__signature__ = inspect.signature(function)  # Gradio asks in every call; else it is worked out anew
     return answered
 
 

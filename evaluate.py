@@ -4,6 +4,7 @@
     python evaluate.py --strokes FILES      the same, and on drawings of unseen writers, under every condition
     python evaluate.py --pictures TABLES    the same, and on labelled photographs and scans
     python evaluate.py --strokes FILES --numbers FILE      the same, and on whole numbers that unseen writers wrote
+    python evaluate.py --untaught FOLDER    the same, and what the recipe reached without its teachers beside
     python evaluate.py --check              do card, metrics, figures, examples and weights belong together? needs no data
     python evaluate.py --check --data-dir data      measure again as well, and compare
 """
@@ -44,7 +45,7 @@ HANDS_FIGURE = "hands.png"
 CORRUPTED = 1000  # pictures of MNIST's test part that are corrupted, the first ones
 SAME = 0.0002  # of an accuracy; two of MNIST's test pictures may fall the other way on another processor
 KEPT = ("hands", "refusal", "pictures", "fields", "seeds", "numbers", "untaught")  # parts of the metrics that ask for more data
-TEACHING = ("teacher", "trust", "precision")  # settings in which weights may differ from those that had no teachers
+TEACHING = ("teacher", "trust", "precision")  # settings in which the recipe without teachers may be another one
 EXAMPLE_TOLERANCE = 0.02  # of a probability, likewise
 
 

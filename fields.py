@@ -21,7 +21,7 @@ import numpy as np
 from archive import fill
 from console import add_max_error, add_pictures, count_bad, end_well, find_pictures, in_parallel, share_processors
 from decode import KEPT_SIDE, PictureError, size_of, to_pixels
-from lattice import Candidate, Way, best_ways, candidates_of, cost_of, doubts, score, shares
+from lattice import Candidate, Way, best_ways, candidates_of, doubts, score, shares
 from recognize import DIGITS, ODD, Recognizer
 from rules import Rule
 from segments import BIT, Field, Pieces, box_of, cut, find_field, picture_of
@@ -146,7 +146,7 @@ class FieldReader:
                 readings.append(each)
                 continue
             field, pieces, zoom = each
-            looks = [score(pieces, *group, cost_of(pieces, *group), next(rows)) for group in groups]
+            looks = [score(pieces, *group, next(rows)) for group in groups]
             readings.append(self._judge(field, pieces, zoom, looks, automaton))
         return readings
 

@@ -67,26 +67,22 @@ def candidates_of(pieces: Pieces) -> list[tuple[int, int, list[int]]]:
     return found
 
 
-def cost_of(pieces: Pieces, first: int, last: int, chosen: list[int]) -> float:
-    """Return what it costs to take pieces for one digit, whatever they look like."""
+def score(pieces: Pieces, first: int, last: int, chosen: list[int], probabilities: np.ndarray) -> Candidate:
+    """Return a candidate with its scores: the logarithms of its probabilities less the COSTS of taking it for a digit."""
     boxes, height = pieces.boxes[chosen], pieces.height
     order = boxes[:, 0].argsort()
     ends = np.maximum.accumulate((boxes[:, 0] + boxes[:, 2])[order])
     gaps = np.maximum(0, boxes[order[1:], 0] - ends[:-1]).sum() / height
     wide, high = ends[-1] - boxes[:, 0].min(), (boxes[:, 1] + boxes[:, 3]).max() - boxes[:, 1].min()
     sides = [first] + [last + 1] * (last + 1 < len(pieces.boxes))
-    return float(COSTS["wide"] * max(0.0, wide / max(high, 0.6 * height) - 1.15)
-                 + COSTS["low"] * max(0.0, 0.5 - high / height)
-                 + COSTS["gap"] * gaps
-                 + COSTS["ink"] / 2 * pieces.cuts[sides].sum()
-                 + COSTS["loose"] * loose_bits(pieces, chosen))
-
-
-def score(pieces: Pieces, first: int, last: int, chosen: list[int], cost: float, probabilities: np.ndarray) -> Candidate:
-    """Return a candidate with its scores: the logarithms of its probabilities less its cost and its surprise."""
-    scores = np.log(probabilities + 1e-9) - cost + COSTS["strange"] * np.log(np.sort(probabilities)[-2:].sum())
-    high = (pieces.boxes[chosen, 1] + pieces.boxes[chosen, 3]).max() - pieces.boxes[chosen, 1].min()
-    scores[1] -= COSTS["short"] * max(0.0, 0.75 - high / pieces.height)
+    costs = (COSTS["wide"] * max(0.0, wide / max(high, 0.6 * height) - 1.15)
+             + COSTS["low"] * max(0.0, 0.5 - high / height)
+             + COSTS["gap"] * gaps
+             - COSTS["strange"] * np.log(np.sort(probabilities)[-2:].sum())
+             + COSTS["ink"] / 2 * pieces.cuts[sides].sum()
+             + COSTS["loose"] * loose_bits(pieces, chosen))
+    scores = np.log(probabilities + 1e-9) - costs
+    scores[1] -= COSTS["short"] * max(0.0, 0.75 - high / height)
     return Candidate(first, last, chosen, probabilities, scores)
 
 

@@ -17,6 +17,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
@@ -74,23 +75,35 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Tell whether a device multiplies bfloat16 in hardware: an accelerator, or a processor with AMX or AVX512-BF16."""
+    """Tell whether a device multiplies bfloat16 in hardware: of processors, those with AMX or AVX512-BF16."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     able = torch.cpu.get_capabilities()
-    return device.type != "cpu" or any(able.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
+    return any(able.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
+
+
+def open_teachers(names: str) -> list[DigitNet]:
+    """Return the networks that --teacher names, commas between them. Raises what `find_weights` raises."""
+    try:
+        return [find_weights(name) for name in names.split(",") if name]
+    except (ValueError, OSError) as error:
+        raise type(error)(str(error).replace("--weights", "--teacher")) from error
 
 
 class Run:
     """A training run under way: network, moving average, optimiser, position and history; can be saved and resumed."""
 
-    def __init__(self, config: TrainConfig, pictures: Pictures, validation: Pictures):
+    def __init__(self, config: TrainConfig, pictures: Pictures, validation: Pictures, teachers: Sequence[DigitNet] = ()):
+        """Take the settings and the pictures; `config` then says which precision "auto" is here, and who the teachers are."""
         torch.manual_seed(config.seed)
-        self.config, self.all_validation = config, validation
-        self.validation = validation[validation.labels != NO_DIGIT]
+        self.all_validation, self.validation = validation, validation[validation.labels != NO_DIGIT]
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.low_precision = config.precision == "bfloat16" or config.precision == "auto" and multiplies_bfloat16(self.device)
+        auto = "bfloat16" if multiplies_bfloat16(self.device) else "float32"
+        self.config = replace(config, precision=auto if config.precision == "auto" else config.precision,
+                              teacher=",".join(net.facts.get("hash", "")[:12] for net in teachers))
         self.net = DigitNet(channels=[int(width) for width in config.channels.split(",")])
         self.net = self.net.to(self.device, memory_format=torch.channels_last)
-        self.teachers = [find_weights(name).folded().to(self.device) for name in config.teacher.split(",") if name]
+        self.teachers = [net.folded().to(self.device) for net in teachers]
         self.average = AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(config.averaging), use_buffers=True)
         plain = [p for p in self.net.parameters() if p.ndim == 1]
         weights = [p for p in self.net.parameters() if p.ndim > 1]
@@ -109,7 +122,7 @@ class Run:
         config = settled(self.config, self.step / (self.config.epochs * self.steps_an_epoch))
         images = normalise(augment(self.ink[rows].float() / 255, config, random))
         images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.low_precision):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             logits = self.net(images)  # (B, 10)
             loss = F.cross_entropy(logits.float(), self.targets(self.labels[rows], images))
         self.optimiser.zero_grad()
@@ -120,15 +133,15 @@ class Run:
         return loss.detach()
 
     def targets(self, labels: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-        """Return what the probabilities (B, 10) ought to be: nearly all for the label, or what the teachers say of the very same
-        pictures (Beyer et al. 2022); for what is no digit, the same for all ten (outlier exposure, Hendrycks et al. 2019)."""
-        smooth = self.config.label_smoothing
+        """Return what the probabilities (B, 10) ought to be: nearly all for the label, mixed with what the teachers say of the very
+        same pictures (Beyer et al. 2022); for what is no digit, the same for all ten (outlier exposure, Hendrycks et al. 2019)."""
+        smooth, digits = self.config.label_smoothing, labels != NO_DIGIT
         targets = (1 - smooth) * F.one_hot(labels.clamp_min(0), 10) + smooth / 10
-        if self.teachers:
+        if self.teachers and digits.any():
             with torch.no_grad():  # one look each: two would cost twice as much
-                said = [net.head(net.features(images)).float().softmax(1) for net in self.teachers]
-            targets = targets + self.config.trust * (torch.stack(said).mean(0) - targets)
-        return torch.where((labels == NO_DIGIT)[:, None], 0.1, targets)  # (B, 10)
+                said = [net.head(net.features(images[digits])).float().softmax(1) for net in self.teachers]
+            targets[digits] += self.config.trust * (torch.stack(said).mean(0) - targets[digits])
+        return torch.where(digits[:, None], targets, 0.1)  # (B, 10)
 
     def train_epoch(self, steps: int | None = None) -> dict:
         """Go once over the pictures (or `steps` batches of them), measure on validation; return the row of the history."""
@@ -167,12 +180,14 @@ class Run:
         try:
             tensors, header = unpack(path.read_bytes(), str(path))
             ours, theirs = asdict(self.config), header["config"]
+            if not ours.keys() <= theirs.keys():
+                raise KeyError("a setting that there was not yet")
         except (OSError, KeyError, ValueError) as error:
             raise ValueError(useless) from error
-        changed = sorted(name for name in ours if ours[name] != theirs.get(name) and name not in ("out", "data_dir"))
+        changed = sorted(name for name in ours if ours[name] != theirs[name] and name not in ("out", "data_dir"))
         if changed:
             raise ValueError(f"The interrupted run had another --{changed[0].replace('_', '-')} "
-                             f"({theirs.get(changed[0])}). Give the same settings, or start again without --resume.")
+                             f"({theirs[changed[0]]}). Give the same settings, or start again without --resume.")
 
         def part(prefix: str) -> dict:
             return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
@@ -192,7 +207,7 @@ class Run:
         net = self.average.module.cpu().eval()
         first = self.validation.seen[0].numpy()
         recipe = {name: value for name, value in asdict(self.config).items() if name not in ("out", "data_dir")}
-        recipe |= {name: ",".join(Path(path).name for path in recipe[name].split(",")) for name in ("strokes", "extra", "teacher")}
+        recipe |= {name: ",".join(Path(path).name for path in recipe[name].split(",")) for name in ("strokes", "extra")}
         net.facts = {
             "recipe": recipe,
             "seed": self.config.seed,
@@ -261,13 +276,14 @@ def train_and_save(config: TrainConfig, resume: bool = False) -> DigitNet:
     """Train by a configuration, write its folder (model.safetensors, config.json), return the network."""
     out = Path(config.out)
     prepare(out)
-    started = time.perf_counter()
+    started, teachers = time.perf_counter(), open_teachers(config.teacher)
     pictures, validation, sources, unseen = load_pictures(config)
-    run = Run(config, pictures, validation)
+    run = Run(config, pictures, validation, teachers)
     if resume:
         run.resume(out / CHECKPOINT)
     parameters = sum(p.numel() for p in run.net.parameters())
-    print(f"seed {config.seed}, {parameters:,} parameters, on {run.device.type} with {torch.get_num_threads()} threads; "
+    print(f"seed {config.seed}, {parameters:,} parameters, on {run.device.type} in {run.config.precision} with "
+          f"{torch.get_num_threads()} threads; "
           + ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in sources.items()))
     while run.epoch < config.epochs:
         row = run.train_epoch()
@@ -287,8 +303,9 @@ def train_and_save(config: TrainConfig, resume: bool = False) -> DigitNet:
 
 def dry_run(config: TrainConfig) -> None:
     """Learn from three batches and measure, end to end, writing nothing."""
+    teachers = open_teachers(config.teacher)
     pictures, validation, sources, _ = load_pictures(replace(config, renders=1, numbers=min(config.numbers, 20)))
-    run = Run(replace(config, epochs=1), pictures, validation[:512])
+    run = Run(replace(config, epochs=1), pictures, validation[:512], teachers)
     print_row(run.train_epoch(steps=min(3, run.steps_an_epoch)))
     run.finished(sources)
     print("The dry run went through; nothing was written.")
@@ -301,14 +318,14 @@ def search(config: TrainConfig, trials: int) -> None:
     """
     out = Path("runs/search" if config.out == str(WEIGHTS) else config.out)
     prepare(out)
-    random = np.random.default_rng(config.seed)
+    random, teachers = np.random.default_rng(config.seed), open_teachers(config.teacher)
     pictures, validation, *_ = load_pictures(config)
     rows = []
     for trial in range(1, trials + 1):
         tried = replace(config, lr=float(f"{10 ** random.uniform(-1.3, 0):.3g}"), batch_size=int(random.choice([64, 128, 256])),
                         epochs=int(random.integers(1, config.epochs + 1)),
                         weight_decay=float(f"{10 ** random.uniform(-5, -3):.3g}"))
-        run = Run(tried, pictures, validation)
+        run = Run(tried, pictures, validation, teachers)
         while run.epoch < tried.epochs:
             last = run.train_epoch()
         rows.append({"validation_accuracy": last["validation_accuracy"], "validation_loss": last["validation_loss"],

@@ -84,12 +84,16 @@ def draw_number(length: int, random: np.random.Generator) -> np.ndarray:
 
 def print_numbers(lengths: list[int], count: int, seed: int) -> None:
     """Print the milliseconds of the processor, one thread, in which numbers of so many digits that touch are read."""
+    import torch
+
     from fields import FieldReader
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     reader, random = FieldReader.from_pretrained(), np.random.default_rng(seed)
     print("\n| A number whose digits touch | CPU ms, median (p5 to p95) |\n|---|---|")
     for length in lengths:
         spent = []
-        for picture in [draw_number(length, random) for _ in range(count)]:
+        for picture in [draw_number(length, random) for _ in range(count + 1)]:  # the first one is for warming up
             began = time.process_time()
             reader.read(picture)
             spent.append(1000 * (time.process_time() - began))
@@ -98,7 +102,7 @@ def print_numbers(lengths: list[int], count: int, seed: int) -> None:
 
 
 def main() -> int:
-    """Draw, read, print one table; return 1 where a ratio got worse."""
+    """Draw, read, print the tables; return 1 where a ratio got worse."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mnist", default="1000,10000", help="folders of so many pictures of 28x28 (default: %(default)s)")
     parser.add_argument("--sketches", default="1000", help="folders of so many sketches of 512x512 (default: %(default)s)")

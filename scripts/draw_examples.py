@@ -38,9 +38,8 @@ SHAPES = {
     "8 two rings": ["50,3 36,10 34,32 50,45 66,34 66,11 50,3", "50,45 30,56 24,80 50,98 76,82 71,56 50,45"],
     "9 straight": ["73,14 52,3 31,14 28,36 46,50 65,40 74,13", "74,13 72,50 67,98"],
     "9 curled": ["72,15 52,3 30,13 26,36 44,50 64,40 74,14", "74,14 78,50 68,86 46,98 23,90"],
-    "comma": ["12,90 15,98 6,118"],
-    "dash": ["5,52 24,50 44,51"],
 }
+SIGNS = {"comma": ["12,90 15,98 6,118"], "dash": ["5,52 24,50 44,51"]}  # among the digits of a number
 
 
 class Pen(NamedTuple):
@@ -84,7 +83,7 @@ GREEN_BOARD, BLACK_BOARD = plain(50, 98, 75), plain(52, 54, 56)
 
 
 class Example(NamedTuple):
-    shape: str  # of SHAPES; of a number several, from left to right, commas between them
+    shape: str  # of SHAPES; of a number several of SHAPES and SIGNS, from left to right, commas between them
     pen: Pen
     paper: Callable | None
     size: tuple[int, int] = (280, 280)  # pixels; width, height
@@ -152,7 +151,7 @@ def lay_out(example: Example) -> list[np.ndarray]:
     if len(shapes) == 1:
         return [trace(curve) for curve in SHAPES[example.shape]]
     for shape in shapes:
-        drawn = [trace(curve) for curve in SHAPES[shape]]
+        drawn = [trace(curve) for curve in (SHAPES | SIGNS)[shape]]
         left, right = (edge(np.concatenate(drawn)[:, 0]) for edge in (np.min, np.max))
         curves += [points + (end - left, 0) for points in drawn]
         end += right - left + example.gap

@@ -136,7 +136,7 @@ def test_the_addresses_of_calls_are_tried_first_and_none_is_lost():
     door.look_for_calls_first(router)
     after, calls = paths(router), [path for path in before if path.startswith(door.CALLS)]
     assert sorted(after) == sorted(before) and after[:len(calls)] == calls and before[:len(calls)] != calls
-    assert {f"/gradio_api/{door}" for door in ("run/{api_name}", "call/{api_name}", "upload", "queue/join")} <= set(calls)
+    assert {f"/gradio_api/{way}" for way in ("run/{api_name}", "call/{api_name}", "upload", "queue/join")} <= set(calls)
 
 
 def test_no_statistics_of_callers_are_kept(own):

@@ -91,6 +91,9 @@ def test_what_was_reached_without_teachers_is_told_beside_weights_that_had_some(
     for wrong in (other, tmp_path / "taught"):
         with pytest.raises(ValueError, match="not of this recipe without --teacher"):
             results_without_teachers(taught, wrong)
+    (other / METRICS_FILE).write_text((other / METRICS_FILE).read_text().replace('"hash": "', '"hash": "0'))
+    with pytest.raises(ValueError, match="are of other weights"):
+        results_without_teachers(taught, other)
     metrics = json.loads((WEIGHTS / METRICS_FILE).read_text()) | {"untaught": found}
     assert "without teachers, mean +- standard deviation over seeds | 50.00 +- 10.00 % | 3 seeds" in card.card_tables(metrics)
 

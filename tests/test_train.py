@@ -13,10 +13,11 @@ from conftest import ROOT, heed_ctrl_c, run_main, run_program
 
 from augment import augment
 from data import NO_DIGIT, load_mnist
+from files import pack, unpack
 from model import WEIGHTS, load_weights
 from preprocess import to_tensor
 from recipe import DISTORTIONS, RECIPES, TrainConfig, settled
-from train import Run, learning_rate, multiplies_bfloat16
+from train import Run, learning_rate, multiplies_bfloat16, open_teachers
 
 SMALL = ("--channels", "8,12,16", "--epochs", "3", "--batch-size", "32", "--threads", "1")
 
@@ -57,31 +58,41 @@ def test_distortions_shrink_over_the_last_quarter_and_nothing_else_changes():
 
 
 def test_teachers_are_asked_about_digits_and_their_mean_stands_beside_the_label(trained, small_mnist):
-    pictures = load_mnist(small_mnist, train=True)[:8]
-    teachers = [str(trained[0]), str(WEIGHTS)]
+    pictures, nets = load_mnist(small_mnist, train=True)[:8], open_teachers(f"{trained[0]},{WEIGHTS}")
     images, labels = to_tensor(pictures.seen), torch.tensor([*pictures.labels[:7], NO_DIGIT])
 
-    def targets(**settings) -> torch.Tensor:
-        return Run(TrainConfig(channels="8,12,16", **settings), pictures, pictures).targets(labels, images)
+    def targets(*teachers, **settings) -> torch.Tensor:
+        run = Run(TrainConfig(channels="8,12,16", **settings), pictures, pictures, teachers)
+        return run.targets(labels.to(run.device), images.to(run.device)).cpu()
 
-    alone, taught, half = targets(), targets(teacher=",".join(teachers), trust=1), targets(teacher=",".join(teachers), trust=0.5)
-    nets = [load_weights(Path(folder) / "model.safetensors") for folder in teachers]
+    alone, taught, half = targets(), targets(*nets, trust=1), targets(*nets, trust=0.5)
     said = sum(net.head(net.features(images)).softmax(1) for net in nets) / 2
     assert torch.allclose(taught[:7], said[:7], atol=1e-4) and torch.equal(taught[7], torch.full((10,), 0.1))
     assert torch.allclose(half, (alone + taught) / 2) and not torch.allclose(taught, alone, atol=0.01)
 
 
 def test_weights_tell_who_taught_them(trained, small_mnist, tmp_path):
-    done = train(small_mnist, tmp_path / "out", "--teacher", trained[0], "--epochs", "1", run=run_main)
+    done = train(small_mnist, tmp_path, "--teacher", trained[0], run=run_main)
     assert done.returncode == 0, done.stderr
-    recipe = load_weights(tmp_path / "out" / "model.safetensors").facts["recipe"]
-    assert (recipe["teacher"], recipe["trust"]) == (trained[0].name, 0.7)
+    taught, teacher = (load_weights(folder / "model.safetensors") for folder in (tmp_path, trained[0]))
+    assert (taught.facts["recipe"]["teacher"], taught.facts["recipe"]["trust"]) == (teacher.facts["hash"][:12], 0.7)
+    assert not torch.equal(taught.head.weight, teacher.head.weight)  # which learned alone, from the same seed
 
 
 @pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="the oracle is Linux's list of what the processor can do")
 def test_bfloat16_is_taken_where_the_processor_multiplies_it():
     flags = Path("/proc/cpuinfo").read_text().split()
-    assert multiplies_bfloat16(torch.device("cpu")) == ("amx_bf16" in flags or "avx512_bf16" in flags)
+    able = "amx_bf16" in flags or "avx512_bf16" in flags
+    assert multiplies_bfloat16(torch.device("cpu")) == able
+
+
+def test_weights_tell_in_which_precision_they_were_learned(trained, small_mnist, tmp_path):
+    auto = "bfloat16" if multiplies_bfloat16(torch.device("cuda" if torch.cuda.is_available() else "cpu")) else "float32"
+    other = {"bfloat16": "float32", "float32": "bfloat16"}[auto]
+    assert train(small_mnist, tmp_path, "--precision", other, run=run_main).returncode == 0
+    ours, theirs = (load_weights(folder / "model.safetensors") for folder in (trained[0], tmp_path))
+    assert [net.facts["recipe"]["precision"] for net in (ours, theirs)] == [auto, other]
+    assert not torch.equal(ours.head.weight, theirs.head.weight)
 
 
 def test_new_weights_pass_their_self_test(trained):
@@ -108,6 +119,17 @@ def test_an_interrupted_run_resumes_to_the_same_weights(trained, small_mnist, tm
     done = train(small_mnist, tmp_path, "--resume", run=run_main)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "model.safetensors").read_bytes() == (trained[0] / "model.safetensors").read_bytes()
+
+
+def test_a_run_that_another_version_began_is_not_gone_on_with(small_mnist, tmp_path):
+    pictures = load_mnist(small_mnist, train=True)[:64]
+    run = Run(TrainConfig(channels="8,12,16", batch_size=32), pictures, pictures)
+    run.save(tmp_path / "checkpoint.safetensors")
+    tensors, header = unpack((tmp_path / "checkpoint.safetensors").read_bytes(), "it")
+    del header["config"]["trust"]
+    (tmp_path / "checkpoint.safetensors").write_bytes(pack(tensors, header))
+    with pytest.raises(ValueError, match="is damaged, or another version's"):
+        run.resume(tmp_path / "checkpoint.safetensors")
 
 
 def test_ctrl_c_leaves_the_old_weights_whole(trained, small_mnist, tmp_path):
@@ -199,7 +221,7 @@ def test_a_rotation_turns_the_picture():
     (["--channels", "8,12,9999999"], "is not three widths"),
     (["--search", "-1"], "--search -1 is out of range"),
     (["--precision", "float8"], "--precision float8 is unknown"),
-    (["--teacher", "missing"], "missing"),
+    (["--teacher", "missing"], "No weights at missing. Run 'make train', or name another folder with --teacher."),
     (["--resume"], "no interrupted run"),
     (["--strokes", "missing.npz"], "missing.npz is no stroke file"),
     (["--extra", "tests/clients"], "tests/clients"),
