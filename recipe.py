@@ -45,7 +45,8 @@ class TrainConfig:
     teacher: str = setting("", "weights of networks (commas between them) that are asked about every distorted digit; their mean "
                                "answer is learned beside the label")
     trust: float = setting(0.7, "share of the target that is the teachers'; the rest is the label's")
-    precision: str = setting("auto", "of the passes: float32, bfloat16, or auto: bfloat16 where the hardware multiplies it")
+    precision: str = setting("float32", "of the passes on a processor: float32, bfloat16, or auto: bfloat16 where the hardware "
+                                        "multiplies it; so it is on an accelerator")
     threads: int = setting(0, "threads of torch; 0 takes one per core")
 
 
@@ -55,7 +56,7 @@ RECIPES = {
     "full": TrainConfig(),
     "quick": TrainConfig(out="runs/quick", epochs=1, batch_size=128, lr=0.3, channels="16,16,32", averaging=0.98, rotate=0.0,
                          scale=0.0, shear=0.0, shift=0.0, elastic=0.0, thickness=0.0, neighbour=0.0, filter=0.0, noise=0.0,
-                         erase=0.0, settle=0.0),
+                         erase=0.0, settle=0.0, precision="auto"),
 }
 
 

@@ -98,9 +98,10 @@ class Run:
         torch.manual_seed(config.seed)
         self.all_validation, self.validation = validation, validation[validation.labels != NO_DIGIT]
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        auto = "bfloat16" if multiplies_bfloat16(self.device) else "float32"
-        self.config = replace(config, precision=auto if config.precision == "auto" else config.precision,
-                              teacher=",".join(net.facts.get("hash", "")[:12] for net in teachers))
+        precision = config.precision if self.device.type == "cpu" else "auto"
+        if precision == "auto":
+            precision = "bfloat16" if multiplies_bfloat16(self.device) else "float32"
+        self.config = replace(config, precision=precision, teacher=",".join(net.facts.get("hash", "")[:12] for net in teachers))
         self.net = DigitNet(channels=[int(width) for width in config.channels.split(",")])
         self.net = self.net.to(self.device, memory_format=torch.channels_last)
         self.teachers = [net.folded().to(self.device) for net in teachers]

@@ -87,12 +87,15 @@ def test_bfloat16_is_taken_where_the_processor_multiplies_it():
 
 
 def test_weights_tell_in_which_precision_they_were_learned(trained, small_mnist, tmp_path):
-    auto = "bfloat16" if multiplies_bfloat16(torch.device("cuda" if torch.cuda.is_available() else "cpu")) else "float32"
-    other = {"bfloat16": "float32", "float32": "bfloat16"}[auto]
-    assert train(small_mnist, tmp_path, "--precision", other, run=run_main).returncode == 0
-    ours, theirs = (load_weights(folder / "model.safetensors") for folder in (trained[0], tmp_path))
-    assert [net.facts["recipe"]["precision"] for net in (ours, theirs)] == [auto, other]
-    assert not torch.equal(ours.head.weight, theirs.head.weight)
+    able = multiplies_bfloat16(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    nets = {"float32": load_weights(trained[0] / "model.safetensors")}
+    for precision in ("bfloat16", "auto"):
+        assert train(small_mnist, tmp_path, "--precision", precision, run=run_main).returncode == 0
+        nets[precision] = load_weights(tmp_path / "model.safetensors")
+    told = [net.facts["recipe"]["precision"] for net in nets.values()]
+    assert told == ["float32", "bfloat16", "bfloat16" if able else "float32"]
+    assert not torch.equal(nets["float32"].head.weight, nets["bfloat16"].head.weight)
+    assert torch.equal(nets["auto"].head.weight, nets[told[2]].head.weight)
 
 
 def test_new_weights_pass_their_self_test(trained):
