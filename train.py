@@ -8,6 +8,7 @@ Every setting is a field of `recipe.TrainConfig`; its flag appears by itself.
 
 import argparse
 import base64
+import copy
 import csv
 import io
 import json
@@ -34,7 +35,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from augment import augment
@@ -105,12 +106,14 @@ class Run:
         self.net = DigitNet(channels=[int(width) for width in config.channels.split(",")])
         self.net = self.net.to(self.device, memory_format=torch.channels_last)
         self.teachers = [net.folded().to(self.device) for net in teachers]
-        self.average = AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(config.averaging), use_buffers=True)
+        self.average, self.move = copy.deepcopy(self.net), get_ema_multi_avg_fn(config.averaging)
+        self.kept, self.new = ([tensor for tensor in net.state_dict().values() if tensor.is_floating_point()]
+                               for net in (self.average, self.net))  # found once: AveragedModel looks for them at every step
         plain = [p for p in self.net.parameters() if p.ndim == 1]
         weights = [p for p in self.net.parameters() if p.ndim > 1]
         self.optimiser = torch.optim.SGD(
             [{"params": weights, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-            lr=config.lr, momentum=config.momentum, nesterov=True)
+            lr=config.lr, momentum=config.momentum, nesterov=True, fused=True)
         self.ink = pictures.seen.to(self.device).unsqueeze(1)  # (N, 1, 28, 28) uint8
         self.labels = pictures.labels.to(self.device)
         self.epoch, self.step, self.history = 0, 0, []
@@ -129,7 +132,10 @@ class Run:
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
-        self.average.update_parameters(self.net)
+        if self.step:
+            self.move(self.kept, self.new, None)
+        else:
+            self.average.load_state_dict(self.net.state_dict())
         self.step += 1
         return loss.detach()
 
@@ -156,7 +162,7 @@ class Run:
             rows = order[batch * self.config.batch_size:(batch + 1) * self.config.batch_size]
             total += self.train_step(rows, random)
         self.epoch += 1
-        logits = logits_of(self.average.module, self.validation.seen)
+        logits = logits_of(self.average, self.validation.seen)
         row = (self.epoch, total.item() / steps, F.cross_entropy(logits, self.validation.labels).item(),
                (logits.argmax(1) == self.validation.labels).float().mean().item(), time.perf_counter() - started)
         if not np.isfinite(row[1:3]).all():
@@ -205,7 +211,7 @@ class Run:
 
     def finished(self, sources: dict) -> DigitNet:
         """Return the averaged network with its temperature, and with all that is to be known of it in `facts`."""
-        net = self.average.module.cpu().eval()
+        net = self.average.cpu().eval()
         first = self.validation.seen[0].numpy()
         recipe = {name: value for name, value in asdict(self.config).items() if name not in ("out", "data_dir")}
         recipe |= {name: ",".join(Path(path).name for path in recipe[name].split(",")) for name in ("strokes", "extra")}

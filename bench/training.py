@@ -34,7 +34,7 @@ from recipe import RECIPES  # noqa: E402
 from train import Run  # noqa: E402
 
 GOAL = 0.99  # of the test part
-PEER_EPOCHS = 3  # of the peer, where it is not run to the end (--peer); it needs three at least, and often five
+PEER_EPOCHS = 4  # of the peer, where it is not run to the end (--peer): it has 98.93 % after three, and 99.10 % after four
 SHARE = 0.1  # of an epoch: what is measured where the peer is not run to the end, and of each way to learn the same network
 ROUNDS = 7  # in which these take turns
 TURNED = dict(rotate=14.0, scale=0.14, shear=0.22, shift=1.6)  # the distortions of the full recipe that torchvision has, too
@@ -134,7 +134,7 @@ def main() -> int:
         while run.epoch < run.config.epochs:
             run.train_epoch()
         spent.append(time.process_time() - began)
-        reached.append((logits_of(run.average.module.eval(), test.seen).argmax(1) == test.labels).float().mean().item())
+        reached.append((logits_of(run.average.eval(), test.seen).argmax(1) == test.labels).float().mean().item())
         print(f"quick recipe, seed {seed}: {100 * reached[-1]:.2f} % in {spent[-1]:.1f} s", flush=True)
     peer, how = peer_seconds(flags.data_dir, flags.peer)
     quick, mean = statistics.mean(spent), 100 * statistics.mean(reached)
