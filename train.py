@@ -113,7 +113,7 @@ class Run:
         weights = [p for p in self.net.parameters() if p.ndim > 1]
         self.optimiser = torch.optim.SGD(
             [{"params": weights, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-            lr=config.lr, momentum=config.momentum, nesterov=True, fused=True)
+            lr=config.lr, momentum=config.momentum, nesterov=True)
         self.ink = pictures.seen.to(self.device).unsqueeze(1)  # (N, 1, 28, 28) uint8
         self.labels = pictures.labels.to(self.device)
         self.epoch, self.step, self.history = 0, 0, []
