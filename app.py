@@ -51,6 +51,7 @@ PEN = 13  # pixels, a radius in Gradio; a digit over 60 to 80 % of the pad has s
 # the camera at a phone's back; not as in a mirror, where a 6 is a 2
 CAMERA = gr.WebcamOptions(mirror=False, constraints={"video": {"facingMode": "environment"}})
 PUBLIC, PRIVATE = {"show_progress": "hidden"}, {"show_progress": "hidden", "api_visibility": "private"}  # of listeners
+TOLD = 1  # seconds from one word to those who wait, how many are before them, to the next; Gradio would say it with every call
 SESSIONS = 200  # callers whose components Gradio remembers, 50 KB each; one who is forgotten notices nothing
 # the half-bold file of Gradio's own font has next to no letters in it
 THEME = gr.themes.Default(font=[gr.themes.LocalFont("Source Sans Pro", (400, 700)), "ui-sans-serif", "system-ui", "sans-serif"])
@@ -208,7 +209,7 @@ def build() -> Page:
         gr.Navbar(main_page_name="Digit")
         gr.Markdown(page.card())
     # open: on a Space Gradio would shut the one-shot door
-    return demo.queue(max_size=MAX_CALLS, default_concurrency_limit=THREADS, api_open=True)
+    return demo.queue(status_update_rate=TOLD, max_size=MAX_CALLS, default_concurrency_limit=THREADS, api_open=True)
 
 
 def digit_page() -> None:

@@ -31,7 +31,7 @@ def test_the_readme_begins_with_the_two_commands():
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
 
 
-@pytest.mark.parametrize("number, answer", enumerate(["7", "7", "7", "90210"]))
+@pytest.mark.parametrize("number, answer", [*enumerate(["7", "7", "7", "90210"])])
 def test_the_python_of_the_readme_runs_as_written(server, number, answer):
     code = with_address(blocks(README, "python")[number], server)
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
