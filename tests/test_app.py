@@ -321,12 +321,12 @@ def test_drawings_of_every_size_are_read(client, tmp_path):
     (["--port", "99999"], "'99999' is no port"),
 ])
 def test_what_the_user_can_mend_is_a_sentence_and_exit_code_2(arguments, words):
-    done = run_main("app.py", *arguments)
+    done = run_main("app.py", "--port", str(free_port()), *arguments)  # the usual one may be in use: by this very app
     assert done.returncode == 2 and words in done.stderr
 
 
 def test_a_refusal_is_all_that_the_program_prints():
-    done = run_program("app.py", "--weights", "missing", GRADIO_SERVER_NAME="")  # what is empty is not set
+    done = run_program("app.py", "--port", str(free_port()), "--weights", "missing", GRADIO_SERVER_NAME="")  # empty is not set
     assert done.returncode == 2 and not done.stdout
     assert done.stderr.strip() == "No weights at missing. Run 'make train', or name another folder with --weights."
 
