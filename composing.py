@@ -171,11 +171,11 @@ def render_cuts(strokes: Strokes, mnist: Pictures, count: int, seed: int) -> Pic
     for _ in range(count if hands else 0):
         ink, owners, text = compose_one(strokes, hands, random, random.random() < 0.8, signs)
         field = find_field(255 - ink)
-        pieces = field and cut(field.ink)
+        pieces = field and cut(field.ink, field.lean)
         if pieces is None:
             continue
         rows, columns = np.nonzero(pieces.labels)
-        across = np.round(field.origin[0] + field.scale * (columns - field.slant * rows - field.shift)).astype(int)
+        across = np.round(field.origin[0] + field.scale * columns).astype(int)
         down = np.round(field.origin[1] + field.scale * rows).astype(int)
         owner = owners[down.clip(0, len(owners) - 1), across.clip(0, owners.shape[1] - 1)]
         counts = np.zeros((len(pieces.boxes), len(text) + 1))

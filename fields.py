@@ -157,7 +157,7 @@ class FieldReader:
             field = find_field(pixels)
             if field is None:
                 return NumberReading.without_digits("blank", NO_NUMBER)
-            pieces = cut(field.ink)
+            pieces = cut(field.ink, field.lean)
             if pieces is None:
                 return NumberReading.without_digits("not_a_number", CROWDED)
             longest = max(pixels.shape[:2])

@@ -14,18 +14,17 @@ from preprocess import crop, find_ink, frame, ink_box, ink_is_dark, lay_on_paper
 
 FIELD_SIDE = 640  # pixels; ink is looked for at this size, and looked at again closer where it is small
 HEIGHT = 40  # pixels; taller lines of digits are reduced to it: twice what the network sees of a digit
-SLANTS = np.arange(-6, 11) * 0.08  # pixels across per pixel down; writing leans to the right more often than to the left
+LEANS = np.arange(-6, 11) * 0.08  # pixels across per pixel up; writing leans to the right more often than to the left
 MOST_THINGS = 100  # more than these are a texture or a page of text
 SPECK = 0.002  # of the squared height of the line; less ink than this is dirt
 
 # all in heights of the line of digits
 WIDE = 0.5  # wider things may be several digits that touch
-SWAY = 0.1  # how far a cut may leave its column, to either side
-APART = 0.06  # between two cuts
-OFTEN = 0.1  # for every so much of a thing's width there is one cut at most
+SWAY = 0.07  # how far a cut may leave its column, to either side
 THICK = 0.6  # ink that a cut may go through
 CORNER = 0.1  # the neighbourhood in which a corner is looked for
 SHARED = 0.05  # beyond a cut; ink that both sides may be made of, as where two zeros touch
+PIECE = 0.03  # of the squared height; no piece has less ink, and so no two cuts are nearer to one another
 BIT = 0.4  # lower things than this are bits: dots, commas, dashes, the flag of a 5
 
 STRAY = 0.01  # pixels of ink that a cut would rather go through than leave its column by a pixel
@@ -34,16 +33,13 @@ TURN = 2.0  # pixels of ink that a corner is worth, where strokes meet, at its s
 
 
 class Field(NamedTuple):
-    """A line of ink, upright: `ink` (H, W) uint8, and how its pixels lie in the picture.
-
-    A pixel (x, y) lies in the picture at (origin + scale * (x - slant * y - shift, y)), with slant and shift in pixels.
-    """
+    """A line of ink: `ink` (H, W) uint8, of which a pixel (x, y) lies in the picture at origin + scale * (x, y); and how far its
+    digits lean to the right, in pixels across per pixel up."""
 
     ink: np.ndarray
     origin: tuple[float, float]
     scale: float
-    slant: float = 0.0
-    shift: float = 0.0
+    lean: float
 
 
 class Pieces(NamedTuple):
@@ -65,7 +61,7 @@ class Pieces(NamedTuple):
 
 
 def find_field(image) -> Field | None:
-    """Return the ink of a number in any picture that `decode.to_pixels` takes, its slant taken off; None where there is none.
+    """Return the ink of a number in any picture that `decode.to_pixels` takes; None where there is none.
 
     Raises decode.PictureError for what is no picture.
     """
@@ -86,7 +82,7 @@ def find_field(image) -> Field | None:
     if height > 1.5 * HEIGHT:
         ink = cv2.resize(ink, None, fx=HEIGHT / height, fy=HEIGHT / height, interpolation=cv2.INTER_AREA)
         scale *= height / HEIGHT
-    return _stand(Field(ink, (left, top), scale))
+    return Field(ink, (left, top), scale, lean_of(ink))
 
 
 def _clean(grey: np.ndarray, dark: bool) -> np.ndarray:
@@ -105,28 +101,23 @@ def line_height(ink: np.ndarray) -> float:
     return float(heights[order][np.searchsorted(weight, weight[-1] / 2)])
 
 
-def _stand(field: Field) -> Field:
-    """Return a field with its slant taken off: sheared so that its columns are as full and as empty as can be."""
-    small, best, best_score = shrink(field.ink, 320), 0.0, -1.0
-    for slant in SLANTS:
-        columns = cv2.reduce(_shear(small, slant), 0, cv2.REDUCE_SUM, dtype=cv2.CV_32F)[0]
-        score = float(columns @ columns) * (1 - 0.15 * abs(slant))  # in doubt as it is
+def lean_of(ink: np.ndarray) -> float:
+    """Return how far writing leans to the right, in pixels across per pixel up: so that its columns are as full and as empty as can
+    be when it is taken off."""
+    small, best, best_score = shrink(ink, 320), 0.0, -1.0
+    for lean in LEANS:
+        upright = cv2.warpAffine(small, np.float32([[1, lean, max(0.0, -lean * len(small))], [0, 1, 0]]),
+                                 (int(small.shape[1] + abs(lean) * len(small)) + 1, len(small)))
+        columns = cv2.reduce(upright, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32F)[0]
+        score = float(columns @ columns) * (1 - 0.15 * abs(lean))  # in doubt it stands
         if score > best_score:
-            best, best_score = float(slant), score
-    if abs(best) < 0.01:
-        return field
-    return field._replace(ink=_shear(field.ink, best), slant=best, shift=max(0.0, -best * field.ink.shape[0]))
+            best, best_score = float(lean), score
+    return best
 
 
-def _shear(ink: np.ndarray, slant: float) -> np.ndarray:
-    """Return ink with every row moved by `slant` more than the one above, on a sheet wide enough."""
-    height, width = ink.shape
-    matrix = np.float32([[1, slant, max(0.0, -slant * height)], [0, 1, 0]])
-    return cv2.warpAffine(ink, matrix, (int(width + abs(slant) * height) + 1, height))
-
-
-def cut(ink: np.ndarray) -> Pieces | None:
-    """Return the pieces of a field's ink; None where there are more things than MOST_THINGS, or none but dirt."""
+def cut(ink: np.ndarray, lean: float = 0.0) -> Pieces | None:
+    """Return the pieces of a field's ink, cut upright and as its digits lean; None where there are more things than MOST_THINGS, or
+    none but dirt."""
     height = line_height(ink)
     count, things, stats, _ = cv2.connectedComponentsWithStats((ink > INK_LEVEL).view(np.uint8))
     real = 1 + np.flatnonzero(stats[1:, 4] >= max(3.0, SPECK * height * height))
@@ -139,7 +130,7 @@ def cut(ink: np.ndarray) -> Pieces | None:
         mask = things[place] == thing
         parts = [(mask, 0.0)]
         if wide > WIDE * height and high > 0.3 * height:
-            parts = _cut_thing(np.where(mask, ink[place], 0).astype(np.uint8), mask, height)
+            parts = _cut_thing(np.where(mask, ink[place], 0).astype(np.uint8), mask, height, lean)
         for part, cost in parts:
             left, top, across, down = cv2.boundingRect(part.view(np.uint8))
             rows.append((x + left, y + top, across, down, thing, cost))
@@ -154,32 +145,38 @@ def cut(ink: np.ndarray) -> Pieces | None:
                   count - 1 - len(real))
 
 
-def _cut_thing(ink: np.ndarray, mask: np.ndarray, height: float) -> list[tuple[np.ndarray, float]]:
-    """Return (mask, cost of the cut at its left) for the pieces of one connected thing, left to right."""
-    width = ink.shape[1]
-    costs, paths = seams(ink, height)
-    near = max(2, int(0.12 * height))
-    best = [x for x in range(near, width - near) if costs[x] <= THICK * height and costs[x] <= costs[max(0, x - 2):x + 3].min()]
-    chosen: list[int] = []
-    for x in sorted(best, key=lambda x: costs[x]):
-        if len(chosen) < max(1, round(width / (OFTEN * height))) and all(abs(x - other) >= APART * height for other in chosen):
-            chosen.append(x)
-    chosen.sort()
-    side, last = np.zeros(ink.shape, np.uint8), np.full(len(ink), -1)
-    for x in chosen:
-        last = np.maximum(last, paths[x])  # cuts do not cross
-        side += np.arange(width) >= last[:, None]
-    parts: list[tuple[np.ndarray, float]] = []
-    rest = np.zeros_like(mask)  # too little for a piece of its own
-    for number in range(len(chosen) + 1):
-        part, rest = rest | mask & (side == number), np.zeros_like(mask)
-        if np.count_nonzero(part) >= max(3.0, 2 * SPECK * height * height):
-            parts.append((part, max(0.0, float(costs[chosen[number - 1]]) / height) if parts else 0.0))
-        elif parts:
-            parts[-1] = (parts[-1][0] | part, parts[-1][1])
-        else:
-            rest = part
-    return parts or [(mask, 0.0)]
+def _cut_thing(ink: np.ndarray, mask: np.ndarray, height: float, lean: float) -> list[tuple[np.ndarray, float]]:
+    """Return (mask, cost of the cut at its left) for the pieces of one connected thing, left to right.
+
+    The cheapest cut comes first. Each that follows goes around those before it, and counts where a piece is left at either side.
+    """
+    leaning = abs(lean) > 2 * SWAY  # further than an upright cut may follow
+    ways = sorted([*_ways(ink, height, 0.0), *(_ways(ink, height, lean) if leaning else ())], key=lambda way: way[0])
+    columns, least = np.arange(ink.shape[1]), max(3, round(PIECE * height * height))
+    beyond, costs = [mask, np.zeros_like(mask)], [0.0, 0.0]  # what lies right of the thing's left end, of every cut, of its right end
+    sizes = [np.count_nonzero(mask), 0]
+    for cost, path in ways:
+        right = mask & (columns >= path[:, None])
+        size = np.count_nonzero(right)
+        place = next(place for place in range(1, len(sizes)) if sizes[place] <= size)
+        right = right & beyond[place - 1] | beyond[place]
+        size = np.count_nonzero(right)
+        if min(sizes[place - 1] - size, size - sizes[place]) >= least:
+            for row, value in ((beyond, right), (costs, max(0.0, cost / height)), (sizes, size)):
+                row.insert(place, value)
+    return [(here & ~after, cost) for here, after, cost in zip(beyond[:-1], beyond[1:], costs[:-1], strict=True)]
+
+
+def _ways(ink: np.ndarray, height: float, lean: float) -> list[tuple[float, np.ndarray]]:
+    """Return (cost, path) for the ways through a thing's ink (H, W) that are cheaper than those beside them; with a lean, along
+    columns that lean so. A path (H,) is the column taken in every row."""
+    shifts = np.round(lean * np.arange(len(ink))).astype(int)
+    shifts -= shifts.min()
+    tilted = np.zeros((len(ink), ink.shape[1] + shifts.max()), ink.dtype)
+    tilted[np.arange(len(ink))[:, None], shifts[:, None] + np.arange(ink.shape[1])] = ink
+    costs, paths = seams(tilted, height)
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(costs, 2, constant_values=np.inf), 5).min(axis=1)
+    return [(float(costs[x]), paths[x] - shifts) for x in np.flatnonzero((costs <= THICK * height) & (costs <= around))]
 
 
 def seams(ink: np.ndarray, height: float) -> tuple[np.ndarray, np.ndarray]:
@@ -233,8 +230,7 @@ def picture_of(ink: np.ndarray, pieces: Pieces, chosen: list[int]) -> np.ndarray
 
 def box_of(field: Field, pieces: Pieces, chosen: list[int]) -> tuple[float, float, float, float]:
     """Return the box (x, y, width, height) of some pieces in pixels of the picture that `decode.to_pixels` gave."""
-    rows, columns = np.nonzero(np.isin(pieces.labels, np.array(chosen) + 1))
-    across = columns - field.slant * rows - field.shift
-    left, top, right, bottom = across.min(), rows.min(), across.max() + 1, rows.max() + 1
-    x, y = field.origin[0] + field.scale * left, field.origin[1] + field.scale * top
-    return float(max(0, x)), float(max(0, y)), float(field.scale * (right - left)), float(field.scale * (bottom - top))
+    boxes = pieces.boxes[chosen]
+    x, y = field.origin + field.scale * boxes[:, :2].min(axis=0)
+    right, bottom = field.origin + field.scale * (boxes[:, :2] + boxes[:, 2:]).max(axis=0)
+    return float(x), float(y), float(right - x), float(bottom - y)

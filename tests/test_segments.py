@@ -6,7 +6,8 @@ import pytest
 from conftest import make_number
 
 from cleaning import INK_LEVEL
-from segments import HEIGHT, MOST_THINGS, box_of, cut, find_field, line_height, picture_of, seams
+from lattice import candidates_of
+from segments import HEIGHT, MOST_THINGS, PIECE, box_of, cut, find_field, line_height, picture_of, seams
 
 
 def two_rings(apart: int) -> np.ndarray:
@@ -69,16 +70,31 @@ def test_the_height_of_the_line_is_that_of_its_digits(high):
     assert line_height(find_field(picture).ink) < 1.6 * HEIGHT
 
 
-def test_slant_is_taken_off_and_boxes_know_it():
-    bar = np.full((120, 200), 255, np.uint8)
-    for x in (60, 100, 140):
-        cv2.line(bar, (x + 20, 20), (x - 20, 100), 0, 7, cv2.LINE_AA)
-    field = find_field(bar)
-    assert field.slant == pytest.approx(0.5, abs=0.1)
-    pieces = cut(field.ink)
-    assert len(pieces.boxes) == 3 and (pieces.boxes[:, 2] < 20).all()
-    x, _, wide, _ = box_of(field, pieces, [1])
-    assert x == pytest.approx(76, abs=6) and wide == pytest.approx(48, abs=8)
+def leaning_bars() -> np.ndarray:
+    """Return three bars that lean by 0.5, black on white, the first two joined by a bridge."""
+    picture = np.full((120, 200), 255, np.uint8)
+    for x in (60, 92, 140):
+        cv2.line(picture, (x + 20, 20), (x - 20, 100), 0, 7, cv2.LINE_AA)
+    cv2.line(picture, (60, 60), (92, 60), 0, 5, cv2.LINE_AA)
+    return picture
+
+
+def test_what_leans_is_cut_as_it_leans_and_boxes_are_upright():
+    field = find_field(leaning_bars())
+    assert field.lean == pytest.approx(0.5, abs=0.1)
+    for lean, parted in ((field.lean, True), (0.0, False)):
+        pieces = cut(field.ink, lean)
+        boxes = [box_of(field, pieces, chosen) for _, _, chosen in candidates_of(pieces)]
+        for middle in (60, 92):  # 80 high, 40 across, and the pen's width; one of them has the bridge
+            bar = pytest.approx((middle - 24, 16, 48, 88), abs=9)
+            assert any(box == bar for box in boxes) == parted
+
+
+def test_no_piece_is_too_little_to_be_one():
+    for text, gap in (("4075", -0.05), ("10010", -0.1), ("44", -0.15)):
+        pieces = cut(find_field(make_number(text, gap=gap)[0]).ink, 0.4)
+        sizes = np.bincount(pieces.labels.ravel())[1:]
+        assert len(sizes) > len(text) and sizes.min() >= int(PIECE * pieces.height ** 2)
 
 
 def test_an_upright_one_as_high_as_the_picture_is_no_printed_line():
