@@ -16,10 +16,11 @@ from fields import FieldReader, NumberReading
 from lattice import candidates_of
 from measures import ERROR_TARGETS, error_limit, share
 from preprocess import crop, ink_box
-from segments import cut, find_field, picture_of
+from segments import cut, find_field, picture_of, tilt
 
 LONGEST = 10  # digits of a composed number
 JOINED = 0.3  # share of the numbers learned from that are written without lifting the pen everywhere
+LEANING, LEAN = 0.5, 0.45  # share of them that lean, and their greatest lean, in pixels across per pixel up
 SIGNED = 0.3  # share of them that have a sign or a letter among their digits
 COMPOSED = 500  # numbers of each kind
 BY_A_MACHINE = 0.03  # share of wrong strings that is accepted where nobody looks at the sure ones
@@ -106,8 +107,8 @@ def compose_one(strokes: Strokes, hands: list[np.ndarray], random: np.random.Gen
     """Return (ink, owners, labels) of a number: ink (H, W) uint8, and of every pixel which digit it belongs to, from 1, or 0.
 
     With the rows of `signs` it is written freely: every digit in another hand (`data.in_another_hand`), zeros smaller in some,
-    dots, commas and dashes that belong to nobody in some, a sign among the digits in some, and some joined: lines that belong to
-    nobody lead from one digit to the next, and zeros, of which there are more at the end, stay open.
+    dots, commas and dashes that belong to nobody in some, a sign among the digits in some. Some lean, and some are joined: lines
+    that belong to nobody lead from one digit to the next, and zeros, of which there are more at the end, stay open.
     """
     hand = hands[random.integers(len(hands))]
     chosen = random.choice(hand, random.integers(1, LONGEST + 1))
@@ -151,7 +152,11 @@ def compose_one(strokes: Strokes, hands: list[np.ndarray], random: np.random.Gen
             end, edge = end + int(np.ptp(mark[:, 0])) + 3 * pen, np.full_like(edge, -10**6)
             left_off = None
     width = end + int(0.5 * high)
-    return sheet[:, :width], owners[:, :width], strokes.labels[chosen].tolist()
+    sheet, owners = sheet[:, :width], owners[:, :width]
+    if signs is not None and random.random() < LEANING:
+        lean = -random.uniform(0, LEAN)
+        sheet, owners = tilt(sheet, lean), tilt(owners, lean, cv2.INTER_NEAREST)
+    return sheet, owners, strokes.labels[chosen].tolist()
 
 
 def as_strokes(mnist: Pictures) -> Strokes:
@@ -162,7 +167,7 @@ def as_strokes(mnist: Pictures) -> Strokes:
 def render_cuts(strokes: Strokes, mnist: Pictures, count: int, seed: int) -> Pictures:
     """Return what `count` numbers, two thirds of strokes and a third of MNIST's pictures, give that are cut as `fields.py` cuts
     them: digits, each of pieces that hold nearly all of it and next to nothing else, and as NO_DIGIT what mixes two of them (LeCun
-    et al. 1998, section VII, learn from both) and the signs among them."""
+    et al. 1998, section VII, learn from both), parts of digits that are too wide to be a 1, and the signs among them."""
     random, hands = np.random.default_rng(seed), hands_of(strokes)
     signs = signs_of(strokes)
     hands += [len(strokes) + np.arange(len(mnist))] * (len(hands) // 2 if len(mnist) else 0)
@@ -181,7 +186,7 @@ def render_cuts(strokes: Strokes, mnist: Pictures, count: int, seed: int) -> Pic
         counts = np.zeros((len(pieces.boxes), len(text) + 1))
         np.add.at(counts, (pieces.labels[rows, columns] - 1, owner), 1)
         counts, whole = counts[:, 1:], counts[:, 1:].sum(axis=0)
-        right, mixed = {}, []
+        right, mixed, parts = {}, [], []
         for _, _, chosen in candidates_of(pieces):
             held = counts[chosen].sum(axis=0)
             digit = int(held.argmax())
@@ -190,9 +195,13 @@ def render_cuts(strokes: Strokes, mnist: Pictures, count: int, seed: int) -> Pic
                 right.setdefault(digit, []).append(chosen)
             elif purity < 0.6:
                 mixed.append(chosen)
+            elif purity > 0.9 and share_of_it < 0.55:
+                low, high = pieces.boxes[chosen, :2].min(axis=0), (pieces.boxes[chosen, :2] + pieces.boxes[chosen, 2:]).max(axis=0)
+                if high[0] - low[0] > 0.5 * (high[1] - low[1]) > 0.2 * pieces.height:
+                    parts.append(chosen)
         taken = [(ways[random.integers(len(ways))], int(text[digit]) if text[digit].isdigit() else NO_DIGIT)
                  for digit, ways in right.items()]
-        taken += [(mixed[random.integers(len(mixed))], NO_DIGIT) for _ in range(min(2, len(mixed)))]
+        taken += [(none[random.integers(len(none))], NO_DIGIT) for none in (mixed, mixed, parts) if none]
         for chosen, label in taken:
             seen.append(picture_of(field.ink, pieces, chosen))
             labels.append(label)

@@ -48,7 +48,7 @@ class Pieces(NamedTuple):
     labels (H, W): 1 to N where a piece is, 0 elsewhere; boxes (N, 4) x, y, width, height; height: of the line of digits
     things (N,): number of the connected thing that a piece was cut from
     cuts (N,): ink that the cut at a piece's left goes through, in heights; 0 where there is none
-    bits (N,): is it a dot, a comma, a dash or the like; specks: how much dirt was left out
+    bits (N,): is it a dot, a comma, a dash or the like; specks: how much dirt was left out; lean: of the digits
     """
 
     labels: np.ndarray
@@ -58,6 +58,7 @@ class Pieces(NamedTuple):
     cuts: np.ndarray
     bits: np.ndarray
     specks: int
+    lean: float
 
 
 def find_field(image) -> Field | None:
@@ -106,13 +107,18 @@ def lean_of(ink: np.ndarray) -> float:
     be when it is taken off."""
     small, best, best_score = shrink(ink, 320), 0.0, -1.0
     for lean in LEANS:
-        upright = cv2.warpAffine(small, np.float32([[1, lean, max(0.0, -lean * len(small))], [0, 1, 0]]),
-                                 (int(small.shape[1] + abs(lean) * len(small)) + 1, len(small)))
-        columns = cv2.reduce(upright, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32F)[0]
+        columns = cv2.reduce(tilt(small, lean), 0, cv2.REDUCE_SUM, dtype=cv2.CV_32F)[0]
         score = float(columns @ columns) * (1 - 0.15 * abs(lean))  # in doubt it stands
         if score > best_score:
             best, best_score = float(lean), score
-    return best
+    return best if abs(best) > 0.05 else 0.0  # by less than the steps between LEANS nothing leans
+
+
+def tilt(ink: np.ndarray, lean: float, how: int = cv2.INTER_LINEAR) -> np.ndarray:
+    """Return ink with every row moved to the right by `lean` more than the one above, on a sheet wide enough: what leans, upright."""
+    height, width = ink.shape
+    matrix = np.float32([[1, lean, max(0.0, -lean * height)], [0, 1, 0]])
+    return cv2.warpAffine(ink, matrix, (int(width + abs(lean) * height) + 1, height), flags=how)
 
 
 def cut(ink: np.ndarray, lean: float = 0.0) -> Pieces | None:
@@ -142,7 +148,7 @@ def cut(ink: np.ndarray, lean: float = 0.0) -> Pieces | None:
     alone = np.bincount(table[:, 4].astype(int))[table[:, 4].astype(int)] == 1  # not cut off something larger
     bits = alone & (table[:, 3] < BIT * height) & (table[:, 2] < 2 * BIT * height)
     return Pieces(rank[labels], table[:, :4].astype(int), height, table[:, 4].astype(int), table[:, 5], bits,
-                  count - 1 - len(real))
+                  count - 1 - len(real), lean)
 
 
 def _cut_thing(ink: np.ndarray, mask: np.ndarray, height: float, lean: float) -> list[tuple[np.ndarray, float]]:
@@ -211,8 +217,8 @@ def seams(ink: np.ndarray, height: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def picture_of(ink: np.ndarray, pieces: Pieces, chosen: list[int]) -> np.ndarray:
-    """Return `seen` (28, 28) uint8 of some of the pieces together, as if nothing else were there; with them goes what lies right
-    beyond their cuts."""
+    """Return `seen` (28, 28) uint8 of some of the pieces together, as if nothing else were there, their lean taken off; with them
+    goes what lies right beyond their cuts."""
     left, top = pieces.boxes[chosen, :2].min(axis=0)
     right, bottom = (pieces.boxes[chosen, :2] + pieces.boxes[chosen, 2:]).max(axis=0)
     more = max(1, round(SHARED * pieces.height))
@@ -225,7 +231,8 @@ def picture_of(ink: np.ndarray, pieces: Pieces, chosen: list[int]) -> np.ndarray
     whole = np.zeros(len(pieces.boxes) + 1, bool)  # of the things that the pieces were cut from
     whole[1:] = (pieces.things[:, None] == pieces.things[chosen]).any(axis=1)
     near |= cv2.dilate(mask, np.ones((1, 2 * more + 1), np.uint8)) & whole[labels]
-    return frame(np.where(near, ink[place], 0).astype(np.uint8))
+    alone = np.where(near, ink[place], 0).astype(np.uint8)
+    return frame(tilt(alone, pieces.lean) if pieces.lean else alone)
 
 
 def box_of(field: Field, pieces: Pieces, chosen: list[int]) -> tuple[float, float, float, float]:
