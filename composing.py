@@ -167,7 +167,7 @@ def as_strokes(mnist: Pictures) -> Strokes:
 def render_cuts(strokes: Strokes, mnist: Pictures, count: int, seed: int) -> Pictures:
     """Return what `count` numbers, two thirds of strokes and a third of MNIST's pictures, give that are cut as `fields.py` cuts
     them: digits, each of pieces that hold nearly all of it and next to nothing else, and as NO_DIGIT what mixes two of them (LeCun
-    et al. 1998, section VII, learn from both), parts of digits that are too wide to be a 1, and the signs among them."""
+    et al. 1998, section VII, learn from both) and the signs among them."""
     random, hands = np.random.default_rng(seed), hands_of(strokes)
     signs = signs_of(strokes)
     hands += [len(strokes) + np.arange(len(mnist))] * (len(hands) // 2 if len(mnist) else 0)
@@ -186,7 +186,7 @@ def render_cuts(strokes: Strokes, mnist: Pictures, count: int, seed: int) -> Pic
         counts = np.zeros((len(pieces.boxes), len(text) + 1))
         np.add.at(counts, (pieces.labels[rows, columns] - 1, owner), 1)
         counts, whole = counts[:, 1:], counts[:, 1:].sum(axis=0)
-        right, mixed, parts = {}, [], []
+        right, mixed = {}, []
         for _, _, chosen in candidates_of(pieces):
             held = counts[chosen].sum(axis=0)
             digit = int(held.argmax())
@@ -195,13 +195,9 @@ def render_cuts(strokes: Strokes, mnist: Pictures, count: int, seed: int) -> Pic
                 right.setdefault(digit, []).append(chosen)
             elif purity < 0.6:
                 mixed.append(chosen)
-            elif purity > 0.9 and share_of_it < 0.55:
-                low, high = pieces.boxes[chosen, :2].min(axis=0), (pieces.boxes[chosen, :2] + pieces.boxes[chosen, 2:]).max(axis=0)
-                if high[0] - low[0] > 0.5 * (high[1] - low[1]) > 0.2 * pieces.height:
-                    parts.append(chosen)
         taken = [(ways[random.integers(len(ways))], int(text[digit]) if text[digit].isdigit() else NO_DIGIT)
                  for digit, ways in right.items()]
-        taken += [(none[random.integers(len(none))], NO_DIGIT) for none in (mixed, mixed, parts) if none]
+        taken += [(mixed[random.integers(len(mixed))], NO_DIGIT) for _ in range(min(2, len(mixed)))]
         for chosen, label in taken:
             seen.append(picture_of(field.ink, pieces, chosen))
             labels.append(label)

@@ -17,13 +17,13 @@ HOPELESS = 14.0  # of a score; a path this far behind is given up
 # What a path through the pieces costs, in logarithms of a probability; chosen on numbers composed of training writers' digits.
 COSTS = {
     "wide": 1.0,  # for what a box is wider than 1.15 of its height, in heights
-    "low": 7.0,  # for what a box is lower than half of the line, in heights
+    "low": 10.0,  # for what a box is lower than half of the line, in heights
     "gap": 14.0,  # for the paper between pieces of one digit, in heights
-    "strange": 2.3,  # times the surprise that a box shows a digit at all
+    "strange": 3.2,  # times the surprise that a box shows a digit at all
     "ink": 5.3,  # for the ink that a cut goes through, in heights, half at either side
     "loose": 1.0,  # for a bit that lies neither above nor below the other pieces of the digit that it is taken for a part of
-    "short": 7.5,  # for what a 1 is lower than three quarters of the line, in heights: the upstroke of one is none itself
-    "sign": 5.5,  # for the larger side, in heights, of what is no digit and no bit; for its square where that is wide
+    "short": 10.0,  # for what a 1 is lower than three quarters of the line, in heights: the upstroke of one is none itself
+    "sign": 3.9,  # for the larger side, in heights, of what is no digit and no bit; for its square where that is wide
     "fragment": 9.0,  # the same for what was cut off something, the rest of which is taken for digits
     "bit": 4.0,  # for the height, in heights, of a bit, for what it is higher than a comma
 }
