@@ -23,7 +23,7 @@ COSTS = {
     "ink": 5.3,  # for the ink that a cut goes through, in heights, half at either side
     "loose": 1.0,  # for a bit that lies neither above nor below the other pieces of the digit that it is taken for a part of
     "short": 10.0,  # for what a 1 is lower than three quarters of the line, in heights: the upstroke of one is none itself
-    "sign": 3.9,  # for the larger side, in heights, of what is no digit and no bit; for its square where that is wide
+    "sign": 5.5,  # for the larger side, in heights, of what is no digit and no bit; for its square where that is wide
     "fragment": 9.0,  # the same for what was cut off something, the rest of which is taken for digits
     "bit": 4.0,  # for the height, in heights, of a bit, for what it is higher than a comma
 }
