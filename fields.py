@@ -21,7 +21,7 @@ import numpy as np
 from archive import fill
 from console import add_max_error, add_pictures, count_bad, end_well, find_pictures, in_parallel, share_processors
 from decode import KEPT_SIDE, PictureError, size_of, to_pixels
-from lattice import Candidate, Way, best_ways, candidates_of, doubts, score, shares
+from lattice import DOUBTS, Candidate, Way, best_ways, candidates_of, doubts, score, shares
 from recognize import DIGITS, ODD, Recognizer
 from rules import Rule
 from segments import BIT, Field, Pieces, box_of, cut, find_field, picture_of
@@ -29,6 +29,7 @@ from segments import BIT, Field, Pieces, box_of, cut, find_field, picture_of
 STRING_ERROR = 0.05  # share of wrong answers among the sure ones; a string has many digits that can be wrong
 ALTERNATIVES = 5  # strings that are named
 NO_NUMBER = "There is no number to read here. Write one, or send a picture that shows one."
+UNMEASURED = (2.0, 0.0, 0.0, 0.0, 0.0, 0.0)  # weights of doubts where none were measured: how far the string is ahead, alone
 MOST_BOXES = 600  # that the network looks at: twelve digits that touch take some 200, a texture takes any number
 CROWDED = "There is too much in this picture for one number. Crop it to the number."
 SIGNS = {".": "dot", ",": "comma", "-": "dash", "'": "apostrophe", "*": "other sign", "": "thing above or below the line"}
@@ -67,7 +68,7 @@ class NumberReading:
     confidence: the probability, 0 to 1, that the text is right
     verdict: "number", "unsure", "blank", "not_a_number" or "unreadable"
     message: what to tell the user
-    doubts: (3,) what the confidence was made of, as `lattice.doubts` gives it; None where there are no digits
+    doubts: (5,) what the confidence was made of, as `lattice.doubts` gives it; None where there are no digits
     by_rule: was the text chosen by the rule, against what the ink alone says?
     ink_text: what the ink alone says; the text itself where no rule was given
     marks: what stands among the digits and is none
@@ -105,7 +106,9 @@ class FieldReader:
         self.recognizer = recognizer
         known = recognizer.net.facts.get("numbers") or {}
         try:
-            self.weights = np.array(known.get("weights", (1.0, 0.0, 0.0, 0.0)), float).reshape(4)  # of the doubts, and an offset
+            if np.shape(known.get("weights", UNMEASURED)) == (4,):  # learned before there were DOUBTS doubts; the limits go with them
+                known = {}
+            self.weights = np.array(known.get("weights", UNMEASURED), float).reshape(DOUBTS + 1)  # of the doubts, and an offset
             self.limits = {float(row["max_error"]): float(row["threshold"]) for row in known.get("errors", ())}
             if not (np.isfinite(self.weights).all() and all(0 <= each <= 1 for each in self.limits.values())):
                 raise ValueError("no numbers")
@@ -197,8 +200,8 @@ class FieldReader:
         return replace(reading, message=message_of(reading, rule, pieces.specks))
 
     def confidence(self, doubt: np.ndarray) -> float:
-        """Return the probability that a string is right, by its doubts (3,)."""
-        return float(1 / (1 + np.exp(-(self.weights[:3] @ doubt + self.weights[3]))))
+        """Return the probability that a string is right, by its doubts (DOUBTS,)."""
+        return float(1 / (1 + np.exp(-(self.weights[:-1] @ doubt + self.weights[-1]))))
 
 
 # --- what is said of it ---------------------------------------------------------------------------------------------------

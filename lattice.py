@@ -28,6 +28,7 @@ COSTS = {
     "bit": 4.0,  # for the height, in heights, of a bit, for what it is higher than a comma
 }
 LONG = 1.7  # heights; longer things that were not cut are lines, and cost no more
+DOUBTS = 5  # measures of how sure a string is
 COMMA = 0.2  # heights; lower bits, dots and dashes, are free to be none
 
 
@@ -160,13 +161,16 @@ def best_ways(pieces: Pieces, looks: list[Candidate], rule: Rule | None = None) 
 
 
 def doubts(pieces: Pieces, ways: dict[str, Way]) -> np.ndarray:
-    """Return (3,) what speaks for or against the first of some ways: how far its score is ahead of the second's, the ink that its
-    cuts go through, in heights, and the surprise (less the logarithm of the probability) of its least sure digit."""
+    """Return (DOUBTS,) what speaks for or against the first of some ways, each as the logarithm of one more: how far its score is
+    ahead of the second's, the ink that its cuts go through, in heights, the surprise (less the logarithm of the probability) of its
+    least sure digit, all that it costs, and the height of its lowest digit, in heights, which may be an upstroke."""
     first, *others = ways.values()
     ahead = min(HOPELESS, first.score - others[0].score) if others else HOPELESS
     through = sum(pieces.cuts[[each.first] + [each.last + 1] * (each.last + 1 < len(pieces.boxes))].sum() for each in first.digits)
     surprise = max((-np.log(each.probabilities.max()) for each in first.digits), default=0.0)
-    return np.array([ahead, through / 2, surprise])
+    tops, feet = pieces.boxes[:, 1], pieces.boxes[:, 1] + pieces.boxes[:, 3]
+    low = min(((feet[each.chosen].max() - tops[each.chosen].min()) / pieces.height for each in first.digits), default=0.0)
+    return np.log1p(np.maximum(0, [ahead, through / 2, surprise, -first.score, low]))
 
 
 def shares(ways: dict[str, Way]) -> dict[str, float]:

@@ -19,6 +19,7 @@ from composing import (
 )
 from data import NO_DIGIT, Pictures, Strokes
 from fields import FieldReader
+from lattice import DOUBTS
 from preprocess import see
 from segments import lean_of
 
@@ -116,7 +117,7 @@ def test_a_written_number_keeps_its_shape(strokes):
 def test_limits_for_numbers_keep_their_targets_and_turn_into_verdicts(strokes, recognizer, monkeypatch):
     monkeypatch.setattr("composing.COMPOSED", 20)
     facts = calibrate_numbers(FieldReader(recognizer), strokes)
-    assert len(facts["weights"]) == 4 and [row["max_error"] for row in facts["errors"]] == [0.05, 0.01, 0.001, 0.03]
+    assert len(facts["weights"]) == DOUBTS + 1 and [row["max_error"] for row in facts["errors"]] == [0.05, 0.01, 0.001, 0.03]
     assert all(row["wrong"] <= row["max_error"] * row["n"] for row in facts["errors"])
     monkeypatch.setitem(recognizer.net.facts, "numbers", {**facts, "errors": [{"max_error": 0.05, "threshold": 1.0}]})
     strict = FieldReader(recognizer)
@@ -133,11 +134,19 @@ def test_weights_without_limits_for_numbers_are_made_read_and_measured_all_the_s
 
 
 @pytest.mark.parametrize("damage", [{"weights": "heavy"}, {"weights": [1, 2]}, {"errors": 7}, {"errors": [{}]},
-                                    {"errors": [{"max_error": 0.05, "threshold": 7}]}, {"weights": [float("nan")] * 4}])
+                                    {"errors": [{"max_error": 0.05, "threshold": 7}]}, {"weights": [float("nan")] * 6}])
 def test_limits_for_numbers_that_are_none_are_refused_in_a_sentence(recognizer, monkeypatch, damage):
     monkeypatch.setitem(recognizer.net.facts, "numbers", damage)
     with pytest.raises(ValueError, match="no usable limits for numbers"):
         FieldReader(recognizer)
+
+
+def test_weights_of_before_with_fewer_doubts_read_numbers_as_if_none_were_measured(recognizer, monkeypatch):
+    monkeypatch.setitem(recognizer.net.facts, "numbers", {"weights": [0.5, -6.7, -4.3, 1.6], "errors": []})
+    older = FieldReader(recognizer, 0.05)
+    monkeypatch.delitem(recognizer.net.facts, "numbers")
+    number = make_number("1047")[0]
+    assert older.read(number).text == "1047" and older.read(number).confidence == FieldReader(recognizer).read(number).confidence > 0.9
 
 
 def test_what_is_measured_of_numbers_is_counted(strokes, recognizer, monkeypatch):
