@@ -30,7 +30,7 @@ STRING_ERROR = 0.05  # share of wrong answers among the sure ones; a string has 
 ALTERNATIVES = 5  # strings that are named
 NO_NUMBER = "There is no number to read here. Write one, or send a picture that shows one."
 UNMEASURED = (2.0, 0.0, 0.0, 0.0, 0.0, 0.0)  # weights of doubts where none were measured: how far the string is ahead, alone
-MOST_BOXES = 600  # that the network looks at: twelve digits that touch take some 200, a texture takes any number
+MOST_BOXES = 600  # that the network looks at: twelve digits that touch take some 180, and 400 at most, a texture any number
 CROWDED = "There is too much in this picture for one number. Crop it to the number."
 SIGNS = {".": "dot", ",": "comma", "-": "dash", "'": "apostrophe", "*": "other sign", "": "thing above or below the line"}
 
