@@ -106,7 +106,7 @@ class FieldReader:
         self.recognizer = recognizer
         known = recognizer.net.facts.get("numbers") or {}
         try:
-            if np.shape(known.get("weights", UNMEASURED)) == (4,):  # learned before there were DOUBTS doubts; the limits go with them
+            if np.shape(known.get("weights", UNMEASURED)) == (4,):  # of before, with fewer doubts; the limits go too
                 known = {}
             self.weights = np.array(known.get("weights", UNMEASURED), float).reshape(DOUBTS + 1)  # of the doubts, and an offset
             self.limits = {float(row["max_error"]): float(row["threshold"]) for row in known.get("errors", ())}

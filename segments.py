@@ -115,7 +115,7 @@ def lean_of(ink: np.ndarray) -> float:
 
 
 def tilt(ink: np.ndarray, lean: float, how: int = cv2.INTER_LINEAR) -> np.ndarray:
-    """Return ink with every row moved to the right by `lean` more than the one above, on a sheet wide enough: what leans, upright."""
+    """Return ink with every row moved to the right by `lean` more than the one above, on a sheet wide enough."""
     height, width = ink.shape
     matrix = np.float32([[1, lean, max(0.0, -lean * height)], [0, 1, 0]])
     return cv2.warpAffine(ink, matrix, (int(width + abs(lean) * height) + 1, height), flags=how)
@@ -159,7 +159,7 @@ def _cut_thing(ink: np.ndarray, mask: np.ndarray, height: float, lean: float) ->
     leaning = abs(lean) > 2 * SWAY  # further than an upright cut may follow
     ways = sorted([*_ways(ink, height, 0.0), *(_ways(ink, height, lean) if leaning else ())], key=lambda way: way[0])
     columns, least = np.arange(ink.shape[1]), max(3, round(PIECE * height * height))
-    beyond, costs = [mask, np.zeros_like(mask)], [0.0, 0.0]  # what lies right of the thing's left end, of every cut, of its right end
+    beyond, costs = [mask, np.zeros_like(mask)], [0.0, 0.0]  # right of its left end, of every cut, of its right end
     sizes = [np.count_nonzero(mask), 0]
     for cost, path in ways:
         right = mask & (columns >= path[:, None])

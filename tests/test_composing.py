@@ -145,8 +145,8 @@ def test_weights_of_before_with_fewer_doubts_read_numbers_as_if_none_were_measur
     monkeypatch.setitem(recognizer.net.facts, "numbers", {"weights": [0.5, -6.7, -4.3, 1.6], "errors": []})
     older = FieldReader(recognizer, 0.05)
     monkeypatch.delitem(recognizer.net.facts, "numbers")
-    number = make_number("1047")[0]
-    assert older.read(number).text == "1047" and older.read(number).confidence == FieldReader(recognizer).read(number).confidence > 0.9
+    reading, unmeasured = (reader.read(make_number("1047")[0]) for reader in (older, FieldReader(recognizer)))
+    assert reading.text == "1047" and reading.confidence == unmeasured.confidence > 0.9
 
 
 def test_what_is_measured_of_numbers_is_counted(strokes, recognizer, monkeypatch):
