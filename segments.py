@@ -176,6 +176,7 @@ def _cut_thing(ink: np.ndarray, mask: np.ndarray, height: float, lean: float) ->
 def _ways(ink: np.ndarray, height: float, lean: float) -> list[tuple[float, np.ndarray]]:
     """Return (cost, path) for the ways through a thing's ink (H, W) that are cheaper than those beside them; with a lean, along
     columns that lean so. A path (H,) is the column taken in every row."""
+    # moved by whole pixels, other than `tilt`: a path has to come back to the very columns that it was found in
     shifts = np.round(lean * np.arange(len(ink))).astype(int)
     shifts -= shifts.min()
     tilted = np.zeros((len(ink), ink.shape[1] + shifts.max()), ink.dtype)
