@@ -14,10 +14,10 @@ from conftest import ROOT, heed_ctrl_c, run_main, run_program
 from augment import augment
 from data import NO_DIGIT, load_mnist
 from files import pack, unpack
+from learning import Run, learning_rate, multiplies_bfloat16, open_teachers
 from model import WEIGHTS, load_weights
 from preprocess import to_tensor
 from recipe import DISTORTIONS, RECIPES, TrainConfig, settled
-from train import Run, learning_rate, multiplies_bfloat16, open_teachers
 
 SMALL = ("--channels", "8,12,16", "--epochs", "3", "--batch-size", "32", "--threads", "1")
 
