@@ -307,7 +307,7 @@ def even_strokes(digit: np.ndarray) -> np.ndarray:
     brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (max(1, round(change)) | 1,) * 2)
     if width > THICK:
         thinner = cv2.erode(digit, brush, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-        return crop(thinner, ink_box(thinner)) if ink_box(thinner) else digit
+        return crop(thinner, ink_box(thinner)) if thinner.max() > INK_LEVEL else digit  # else nothing would be left of it
     return cv2.dilate(np.pad(digit, brush.shape[0] // 2), brush)
 
 

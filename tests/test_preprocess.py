@@ -335,6 +335,12 @@ def test_faint_noise_has_no_stroke_wider_than_its_picture():
     assert stroke_width(np.full((53, 20), 100, np.uint8)) == 20  # a brush of its area would take minutes
 
 
+def test_grainy_paper_is_not_thinned_to_nothing():
+    grains = np.full((38, 30), 113, np.uint8)
+    grains[::2, ::2] = 7  # what would be left of it, and in 28x28 nothing at all
+    assert even_strokes(grains).max() == 113
+
+
 def test_the_width_of_a_bar_is_its_width():
     bar = np.zeros((300, 40), np.uint8)
     bar[:, 14:24] = 255
