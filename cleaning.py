@@ -11,6 +11,7 @@ FRAME = 160  # of 255; a line along an edge that is darker than this is a printe
 PALE = 200  # of 255; a line paler than this is ruled paper, whatever else it crosses
 NEIGHBOUR = 0.28  # of the picture's width; a piece at the border with its middle this far out is not the digit in the middle
 CUTS = (0, 0.06, 0.12, 0.18, 0.25, 0.33)  # of the picture's width, from either side: where a neighbour may end
+LEAST_LEFT = 0.5  # of the ink, where neighbours are cut off: out of a slab or out of waves a 1 could be cut
 SPECK = 0.1  # of the digit's longest side; MNIST's detached strokes are longer than this
 
 
@@ -217,13 +218,13 @@ def drop_haze(ink: np.ndarray) -> np.ndarray:
 
 def cut_neighbours(ink: np.ndarray) -> list[tuple[float, np.ndarray]]:
     """Return (share of the width that is cut away, ink) for every way to cut off, at CUTS, what reaches in from the left and the
-    right border; [] where nothing does. The network has to say which one shows a digit."""
+    right border and is less than half of the ink; [] where there is none. The network has to say which one shows a digit."""
     width = ink.shape[1]
     near = max(2, int(0.03 * width))
     left, right = ((side > INK_LEVEL).any() for side in (ink[:, :near], ink[:, -near:]))
     if not (left or right):
         return []
-    ways = []
+    ways, whole = [], ink.sum(dtype=np.int64)
     for before in CUTS if left else (0,):
         for after in CUTS if right else (0,):
             part = np.ascontiguousarray(ink[:, int(before * width):width - int(after * width)])
@@ -231,7 +232,9 @@ def cut_neighbours(ink: np.ndarray) -> list[tuple[float, np.ndarray]]:
             if count > 1:
                 touching = (stats[:, 0] <= 1) | (stats[:, 0] + stats[:, 2] >= part.shape[1] - 1)
                 touching[[0, 1 + stats[1:, 4].argmax()]] = False  # neither the paper nor the largest thing
-                ways.append((before + after, _erase(part, labels, np.flatnonzero(touching))))
+                left_over = _erase(part, labels, np.flatnonzero(touching))
+                if left_over.sum(dtype=np.int64) >= LEAST_LEFT * whole:
+                    ways.append((before + after, left_over))
     return ways
 
 

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from conditions import BROKEN, pad
-from data import LOOK_ALIKES, NO_DIGIT, Pictures, Strokes, in_another_hand, name_of
+from data import LOOK_ALIKES, NO_DIGIT, Pictures, Strokes, name_of
 from decode import open_picture
 from fields import FieldReader, NumberReading
+from hands import in_another_hand
 from lattice import candidates_of
 from measures import ERROR_TARGETS, error_limit, share
 from preprocess import crop, ink_box
@@ -106,7 +107,7 @@ def compose_one(strokes: Strokes, hands: list[np.ndarray], random: np.random.Gen
                 signs: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return (ink, owners, labels) of a number: ink (H, W) uint8, and of every pixel which digit it belongs to, from 1, or 0.
 
-    With the rows of `signs` it is written freely: every digit in another hand (`data.in_another_hand`), zeros smaller in some,
+    With the rows of `signs` it is written freely: every digit in another hand (`hands.in_another_hand`), zeros smaller in some,
     dots, commas and dashes that belong to nobody in some, a sign among the digits in some. Some lean, and some are joined: lines
     that belong to nobody lead from one digit to the next, and zeros, of which there are more at the end, stay open.
     """

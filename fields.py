@@ -29,7 +29,7 @@ from segments import BIT, Field, Pieces, box_of, cut, find_field, picture_of
 STRING_ERROR = 0.05  # share of wrong answers among the sure ones; a string has many digits that can be wrong
 ALTERNATIVES = 5  # strings that are named
 NO_NUMBER = "There is no number to read here. Write one, or send a picture that shows one."
-UNMEASURED = (2.0, 0.0, 0.0, 0.0, 0.0, 0.0)  # weights of doubts where none were measured: how far the string is ahead, alone
+UNMEASURED = (2.0, *[0.0] * DOUBTS)  # weights of doubts where none were measured: how far the string is ahead, alone
 MOST_BOXES = 600  # that the network looks at: twelve digits that touch take some 180, and 400 at most, a texture any number
 CROWDED = "There is too much in this picture for one number. Crop it to the number."
 SIGNS = {".": "dot", ",": "comma", "-": "dash", "'": "apostrophe", "*": "other sign", "": "thing above or below the line"}

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from conditions import BROKEN, CONDITIONS, LEARNED, NEVER_LEARNED, STYLES, draw_style
+from conditions import BROKEN, CONDITIONS, LEARNED, NEVER_LEARNED, STYLES, draw_style, pattern
 from data import LOOK_ALIKES, Pictures, Strokes, load_labelled, load_mnist, load_strokes, name_of, scribble, split_writers
 from measures import auroc, calibration_error, confusion_of, logits_of, per_class, share, wilson
 from preprocess import see
@@ -134,20 +134,22 @@ def _spread(writers: np.ndarray, right: np.ndarray) -> dict:
 
 
 def measure_refusal(recognizer: Recognizer, strokes: Strokes) -> dict:
-    """Return how much of what is no digit is refused (letters and signs of unseen writers, scribbles), and the area under the
-    curve of the score that refuses, against the digits of the same writers."""
+    """Return how much of what is no digit is refused (letters and signs of unseen writers, scribbles; patterns, of which blank
+    counts as refused), and the area under the curve of the score that refuses, for drawings against the same writers' digits."""
     random = np.random.default_rng(SEED)
     kept = np.array([not label.isdigit() and label not in LOOK_ALIKES for label in strokes.labels])
     kinds = {"letters": strokes[kept & np.char.isalpha(strokes.labels)].samples,
              "signs": strokes[kept & ~np.char.isalpha(strokes.labels)].samples,
              "scribbles": [scribble(random) for _ in range(500)],
              "digits": strokes[np.char.isdigit(strokes.labels)].samples}
-    clean = CONDITIONS["clean pad"]
+    clean, dice = CONDITIONS["clean pad"], np.random.default_rng(SEED)
+    sketches = {kind: [clean(sample, random) for sample in samples] for kind, samples in kinds.items()}
+    sketches["patterns"] = [pattern(dice) for _ in range(500)]
     scores, refused = {}, {}
-    for kind, samples in kinds.items():
-        readings = read_all(recognizer, (clean(sample, random) for sample in samples))
+    for kind, pictures in sketches.items():
+        readings = read_all(recognizer, pictures)
         scores[kind] = np.array([0.0 if r.probabilities is None else np.sort(r.probabilities)[-2:].sum() for r in readings])
-        refused[kind] = share((scores[kind] < recognizer.strange).sum(), len(samples))
+        refused[kind] = share((scores[kind] < recognizer.strange).sum(), len(pictures))
     others = np.concatenate([scores[kind] for kind in ("letters", "signs", "scribbles")])
     return {**refused, "auroc": auroc(scores["digits"], others)}
 

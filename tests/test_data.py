@@ -16,7 +16,6 @@ from data import (
     name_of,
     render,
     render_halves,
-    restyle,
     scribble,
     split_mnist,
     split_writers,
@@ -94,23 +93,6 @@ def test_strokes_are_split_by_writer_whatever_else_is_named(tmp_path):
 def test_several_stroke_files_are_read_as_one(tmp_path):
     one, two = write_strokes(tmp_path / "one.npz", writers=1), write_strokes(tmp_path / "two.npz", writers=2)
     assert len(load_strokes(f"{one},{two}")) == 3 * len(STROKES)
-
-
-@pytest.mark.parametrize("label, style", [("0", "slashed"), ("7", "crossed"), ("1", "hooked"), ("1", "footed")])
-def test_a_style_adds_one_stroke_to_its_digit_and_to_no_other(label, style):
-    sample = [np.array(line, np.float32) for line in STROKES[label]]
-    assert len(restyle(sample, label, style)) == len(sample) + 1
-    other = [np.array(line, np.float32) for line in STROKES["4"]]
-    assert restyle(other, "4", style) is other
-
-
-def test_an_open_4_loses_the_top_of_its_last_stroke():
-    sample = [np.array(line, np.float32) for line in STROKES["4"]]
-    sample[1] = np.linspace((7, 0), (6, 14), 15).astype(np.float32)
-    first, last = restyle(sample, "4", "open")
-    assert np.array_equal(first, sample[0]) and last[:, 1].min() > 0.4 * 14 and last[:, 1].max() == 14
-    alone = [np.concatenate(sample)]
-    assert restyle(alone, "4", "open") is alone
 
 
 def test_what_is_no_digit_is_labelled_so_and_look_alikes_are_left_out(tmp_path):
@@ -192,13 +174,6 @@ def test_a_sample_has_a_name_by_its_points_alone():
     one, other = np.array([[0, 1], [2, 3]], np.float32), np.array([[0, 1], [2, 4]], np.float32)
     assert name_of([one, one]) == name_of([one.copy(), one.astype(np.float64)])
     assert len({name_of([one]), name_of([other]), name_of([one, one]), name_of([np.concatenate([one, one])])}) == 4
-
-
-@pytest.mark.parametrize("label, style", [("1", "hooked"), ("1", "footed"), ("7", "crossed")])
-def test_a_longer_reach_makes_a_longer_stroke(label, style):
-    sample = [np.array([[0, 0], [1, 10]], np.float32)]
-    short, long = (np.ptp(restyle(sample, label, style, reach)[-1], axis=0).max() for reach in (0.6, 1.6))
-    assert long > 2 * short
 
 
 def test_a_table_of_fields_gives_every_box_with_what_lies_around_it(tmp_path):

@@ -262,6 +262,12 @@ def test_a_digit_that_stands_free_is_cut_in_no_way():
     assert cut_neighbours(255 - SKETCH) == []
 
 
+def test_no_1_is_cut_out_of_a_slab():
+    ink = np.full((60, 60), 255, np.uint8)
+    ways = cut_neighbours(ink)
+    assert len(ways) > 1 and all(part.sum() >= ink.sum() / 2 for _, part in ways)
+
+
 def test_things_are_counted_as_connected_components_are():
     random = np.random.default_rng(0)
     for share in (0, 0.002, 0.02, 0.2, 1):

@@ -1,0 +1,39 @@
+"""Other hands: what the rules add to a sample, and how often."""
+
+import numpy as np
+import pytest
+from conftest import STROKES
+
+from hands import in_another_hand, restyle
+
+
+@pytest.mark.parametrize("label, style", [("0", "slashed"), ("7", "crossed"), ("1", "hooked"), ("1", "footed")])
+def test_a_style_adds_one_stroke_to_its_digit_and_to_no_other(label, style):
+    sample = [np.array(line, np.float32) for line in STROKES[label]]
+    assert len(restyle(sample, label, style)) == len(sample) + 1
+    other = [np.array(line, np.float32) for line in STROKES["4"]]
+    assert restyle(other, "4", style) is other
+
+
+def test_an_open_4_loses_the_top_of_its_last_stroke():
+    sample = [np.array(line, np.float32) for line in STROKES["4"]]
+    sample[1] = np.linspace((7, 0), (6, 14), 15).astype(np.float32)
+    first, last = restyle(sample, "4", "open")
+    assert np.array_equal(first, sample[0]) and last[:, 1].min() > 0.4 * 14 and last[:, 1].max() == 14
+    alone = [np.concatenate(sample)]
+    assert restyle(alone, "4", "open") is alone
+
+
+@pytest.mark.parametrize("label, style", [("1", "hooked"), ("1", "footed"), ("7", "crossed")])
+def test_a_longer_reach_makes_a_longer_stroke(label, style):
+    sample = [np.array([[0, 0], [1, 10]], np.float32)]
+    short, long = (np.ptp(restyle(sample, label, style, reach)[-1], axis=0).max() for reach in (0.6, 1.6))
+    assert long > 2 * short
+
+
+def test_a_digit_is_restyled_now_and_then_and_what_is_no_digit_never():
+    sample = [np.array(line, np.float32) for line in STROKES["1"]]
+    random = np.random.default_rng(0)
+    hooked = sum(len(in_another_hand(sample, "1", random)) > len(sample) for _ in range(200))
+    assert 70 < hooked < 140  # of 200: a hook in 0.4 of them, a foot in 0.2
+    assert all(len(in_another_hand(sample, "A", random)) == len(sample) for _ in range(50))
