@@ -19,7 +19,7 @@ COSTS = {
     "wide": 1.0,  # for what a box is wider than 1.15 of its height, in heights
     "low": 10.0,  # for what a box is lower than half of the line, in heights
     "gap": 14.0,  # for the paper between pieces of one digit, in heights
-    "strange": 3.2,  # times the surprise that a box shows a digit at all
+    "strange": 2.3,  # times the surprise that a box shows a digit at all
     "ink": 5.3,  # for the ink that a cut goes through, in heights, half at either side
     "loose": 1.0,  # for a bit that lies neither above nor below the other pieces of the digit that it is taken for a part of
     "short": 10.0,  # for what a 1 is lower than three quarters of the line, in heights: the upstroke of one is none itself

@@ -142,7 +142,8 @@ def cut(ink: np.ndarray, lean: float = 0.0) -> Pieces | None:
             rows.append((x + left, y + top, across, down, thing, cost))
             labels[place][part] = len(rows)
     table = np.array(rows, float)  # (N, 6)
-    order = np.argsort(table[:, 0] + table[:, 2] / 2, kind="stable")
+    middles = table[:, 0] + table[:, 2] / 2 + lean * (table[:, 1] + table[:, 3] / 2)  # their lean taken off
+    order = np.argsort(middles, kind="stable")
     table, rank = table[order], np.zeros(len(rows) + 1, np.int32)
     rank[1 + order] = np.arange(1, len(rows) + 1)
     alone = np.bincount(table[:, 4].astype(int))[table[:, 4].astype(int)] == 1  # not cut off something larger

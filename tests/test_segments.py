@@ -34,6 +34,14 @@ def test_pieces_come_from_left_to_right():
     assert (np.diff(middles) >= 0).all()
 
 
+def test_pieces_of_what_leans_come_as_if_it_stood():
+    ink = np.zeros((60, 90), np.uint8)
+    cv2.line(ink, (10, 55), (30, 5), 255, 3)  # its foot is left of the dot, its middle is not
+    cv2.circle(ink, (18, 54), 2, 255, -1)
+    assert [high > 20 for *_, high in cut(ink, lean=0.6).boxes] == [True, False]
+    assert [high > 20 for *_, high in cut(ink).boxes] == [False, True]
+
+
 def test_rings_that_touch_are_cut_where_they_touch():
     pieces = cut(two_rings(0))
     assert any(abs(x - 50) < 4 for x, *_ in pieces.boxes)
