@@ -9,7 +9,7 @@ from rules import Rule, States
 from segments import BIT, Pieces
 
 TOGETHER = 12  # pieces that may make up one digit
-WIDEST = 1.6  # heights of the line; no digit is wider
+WIDEST, WIDEST_THING = 1.6, 2.4  # heights of the line; no digit is wider that is made of pieces, or that is one thing as it stands
 BEAM, RULED_BEAM = 12, 48  # strings that are followed at a time; where a rule leaves out most of them it takes more
 LEANING = 0.4  # of a bit's width lies above or below what it belongs to
 HOPELESS = 14.0  # of a score; a path this far behind is given up
@@ -17,6 +17,7 @@ HOPELESS = 14.0  # of a score; a path this far behind is given up
 # What a path through the pieces costs, in logarithms of a probability; chosen on numbers composed of training writers' digits.
 COSTS = {
     "wide": 1.0,  # for what a box is wider than 1.15 of its height, in heights
+    "whole": 0.5,  # the same for a thing as it stands: some write wide zeros
     "low": 10.0,  # for what a box is lower than half of the line, in heights
     "gap": 14.0,  # for the paper between pieces of one digit, in heights
     "strange": 2.3,  # times the surprise that a box shows a digit at all
@@ -58,14 +59,22 @@ def candidates_of(pieces: Pieces) -> list[tuple[int, int, list[int]]]:
         for last in range(first, min(first + TOGETHER, len(boxes))):
             group = list(range(first, last + 1))
             left, right = boxes[group, 0].min(), (boxes[group, 0] + boxes[group, 2]).max()
-            if last > first and right - left > WIDEST * height:
+            if last > first and right - left > WIDEST_THING * height:
                 break
+            if last > first and right - left > WIDEST * height and not is_thing(pieces, first, last):
+                continue
             without = [piece for piece in group if piece in (first, last) or not pieces.bits[piece]]
             for chosen in [group] if without == group else [group, without]:
                 high = (boxes[chosen, 1] + boxes[chosen, 3]).max() - boxes[chosen, 1].min()
                 if high >= 0.7 * BIT * height or right - left >= 2 * BIT * height:
                     found.append((first, last, chosen))
     return found
+
+
+def is_thing(pieces: Pieces, first: int, last: int) -> bool:
+    """Say whether some neighbouring pieces are one connected thing, and all of it."""
+    return bool((pieces.things[first:last + 1] == pieces.things[first]).all()
+                and np.count_nonzero(pieces.things == pieces.things[first]) == last - first + 1)
 
 
 def score(pieces: Pieces, first: int, last: int, chosen: list[int], probabilities: np.ndarray) -> Candidate:
@@ -76,7 +85,7 @@ def score(pieces: Pieces, first: int, last: int, chosen: list[int], probabilitie
     gaps = np.maximum(0, boxes[order[1:], 0] - ends[:-1]).sum() / height
     wide, high = ends[-1] - boxes[:, 0].min(), (boxes[:, 1] + boxes[:, 3]).max() - boxes[:, 1].min()
     sides = [first] + [last + 1] * (last + 1 < len(pieces.boxes))
-    costs = (COSTS["wide"] * max(0.0, wide / max(high, 0.6 * height) - 1.15)
+    costs = (COSTS["whole" if is_thing(pieces, first, last) else "wide"] * max(0.0, wide / max(high, 0.6 * height) - 1.15)
              + COSTS["low"] * max(0.0, 0.5 - high / height)
              + COSTS["gap"] * gaps
              - COSTS["strange"] * np.log(np.sort(probabilities)[-2:].sum())

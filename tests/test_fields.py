@@ -16,6 +16,7 @@ from PIL import Image
 
 from archive import COLUMNS
 from bench import fuzz
+from data import draw
 from fields import FieldReader, to_json
 from segments import cut, find_field
 
@@ -37,6 +38,14 @@ def test_a_number_is_read_from_left_to_right(reader, text):
     reading = reader.read(make_number(text)[0])
     assert (reading.text, reading.display, reading.verdict) == (text, text, "number")
     assert reading.text in reading.message and not reading.marks and not reading.by_rule and reading.ink_text == text
+
+
+@pytest.mark.parametrize("text", ["0", "4", "5"])
+@pytest.mark.parametrize("wider", [2.2, 2.6])
+def test_a_digit_that_is_written_wide_is_one_digit(reader, text, wider):
+    sketch = draw([np.array(stroke, np.float32) * np.float32([wider, 1]) for stroke in STROKES[text]], 14, 0.7)
+    reading = reader.read(sketch)
+    assert reading.text == text and reading.digits[0].box[2] > 1.2 * reading.digits[0].box[3]
 
 
 @pytest.mark.parametrize("high", [20, 40, 90, 300])
