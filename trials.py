@@ -143,13 +143,13 @@ def measure_refusal(recognizer: Recognizer, strokes: Strokes) -> dict:
              "scribbles": [scribble(random) for _ in range(500)],
              "digits": strokes[np.char.isdigit(strokes.labels)].samples}
     clean, dice = CONDITIONS["clean pad"], np.random.default_rng(SEED)
-    sketches = {kind: [clean(sample, random) for sample in samples] for kind, samples in kinds.items()}
-    sketches["patterns"] = [pattern(dice) for _ in range(500)]
+    sketches = {kind: (clean(sample, random) for sample in samples) for kind, samples in kinds.items()}  # drawn one at a time
+    sketches["patterns"] = (pattern(dice) for _ in range(500))
     scores, refused = {}, {}
     for kind, pictures in sketches.items():
         readings = read_all(recognizer, pictures)
         scores[kind] = np.array([0.0 if r.probabilities is None else np.sort(r.probabilities)[-2:].sum() for r in readings])
-        refused[kind] = share((scores[kind] < recognizer.strange).sum(), len(pictures))
+        refused[kind] = share((scores[kind] < recognizer.strange).sum(), len(readings))
     others = np.concatenate([scores[kind] for kind in ("letters", "signs", "scribbles")])
     return {**refused, "auroc": auroc(scores["digits"], others)}
 
