@@ -167,30 +167,6 @@ def draw_style(name: str, sample, random: Random) -> np.ndarray:
     return pad(restyle(sample, digit, style), random)
 
 
-def pattern(random: Random) -> np.ndarray:
-    """Return a picture (64, 64) uint8 that shows nothing: a filled shape, waves, a grid, clouds, or grainy paper."""
-    y, x = np.mgrid[-1:1:64j, -1:1:64j]
-    turn, grain = random.uniform(0, np.pi), random.uniform(0, 0.25)
-    x, y = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
-    kind = random.integers(5)
-    if kind == 0:  # from an ellipse to a rectangle, never as narrow as a 1
-        corners, size = random.choice([1, 1.5, 2, 4, 10]), random.uniform(0.2, 0.32)
-        ink = 1.0 * (np.abs(x / size) ** (2 * corners) + np.abs(y / size / random.uniform(0.65, 1)) ** (2 * corners) < 1)
-        grain *= random.integers(2)
-    elif kind == 1:
-        ink = 0.5 + 0.5 * np.sin(random.uniform(9, 60) * x + random.uniform(0, 3) * np.sin(random.uniform(1, 8) * y))
-    elif kind == 2:
-        often = random.uniform(9, 40)
-        ink = np.maximum(np.sin(often * x), np.sin(often * random.uniform(0.7, 1.4) * y)) > random.uniform(-0.3, 0.9)
-    elif kind == 3:
-        clouds = cv2.GaussianBlur(random.normal(0, 1, x.shape), (0, 0), random.uniform(1.5, 8))
-        ink = (clouds - clouds.min()) / np.ptp(clouds)
-    else:
-        ink = random.gamma(random.uniform(0.3, 2), 1, x.shape)
-        ink = ink / ink.max()
-    ink = random.uniform(0.2, 0.9) * ink + grain * random.normal(0, 1, x.shape)
-    return (255 * (1 - ink.clip(0, 1)) * random.uniform(0.5, 1)).astype(np.uint8)
-
 
 # --- corruptions: an MNIST picture, (28, 28) uint8 -> a worse one ----------------------------------------------------------
 

@@ -24,7 +24,6 @@ VALIDATION = 5_000  # pictures; the last of MNIST's 60,000, written by people wh
 VALIDATION_WRITERS = 0.2  # share of the writers of stroke files that are never learned from
 NO_DIGIT = -1  # the label of what is no digit: letters, signs, scribbles
 LOOK_ALIKES = frozenset("OoIliZzSsqgbB/|")  # letters and signs that are digits in shape; neither learned from nor measured
-HALVES = {"0": "lr", "2": "l", "3": "l", "4": "l", "5": "lr", "6": "r", "7": "l", "9": "l"}  # which half is like no digit
 PAD = 280  # pixels; the side of the page's sketch pad, on which strokes are drawn
 SILENCE = 30  # seconds that a mirror of MNIST may say nothing
 FARTHEST = 1e9  # from the origin that a point of a stroke may lie, in any unit: a square of it is still a float32
@@ -239,20 +238,6 @@ def draw(sample: list[np.ndarray], width: float, size: float, at: tuple[float, f
     return paper
 
 
-def scribble(random: np.random.Generator) -> list[np.ndarray]:
-    """Return strokes that are no digit: one to four wandering lines, in all longer than any digit is and not all along one
-    direction, which could be a 1."""
-    while True:
-        strokes = []
-        for _ in range(random.integers(1, 5)):
-            bends = random.normal(0, 0.3, random.integers(20, 140)) + random.normal(0, 0.1)
-            heading = bends.cumsum() + random.uniform(0, 2 * np.pi)
-            line = np.stack([np.cos(heading), np.sin(heading)], axis=1).cumsum(axis=0)
-            strokes.append((line + random.normal(0, 12, 2)).astype(np.float32))
-        extent = np.ptp(np.concatenate(strokes), axis=0)
-        if sum(map(len, strokes)) > 4 * extent.max() and extent.min() > 0.45 * extent.max():
-            return strokes
-
 
 def render(strokes: Strokes, times: int, seed: int) -> Pictures:
     """Return drawings of every sample after the road of `preprocess.see`, each with a pen, a size and a hand of its own.
@@ -276,35 +261,3 @@ def render(strokes: Strokes, times: int, seed: int) -> Pictures:
     if not seen:
         raise ValueError("The stroke files give no drawing to learn from, or none to measure on. Name files of more writers.")
     return Pictures(torch.from_numpy(np.stack(seen)), torch.tensor(labels))
-
-
-def render_scribbles(count: int, seed: int) -> Pictures:
-    """Return `count` scribbles after the road of `preprocess.see`, with the label NO_DIGIT."""
-    random = np.random.default_rng(seed)
-    return _render_no_digits([scribble(random) for _ in range(count)], "scribble", seed)
-
-
-def render_halves(strokes: Strokes, count: int, seed: int) -> Pictures:
-    """Return `count` halves of digits, cut off upright, with the label NO_DIGIT; none of those that can be a digit (HALVES)."""
-    random = np.random.default_rng(seed)
-    digits = [(sample, HALVES[label]) for sample, label in zip(strokes.samples, strokes.labels, strict=True) if label in HALVES]
-    halves = []
-    while digits and len(halves) < count:
-        sample, sides = digits[random.integers(len(digits))]
-        side, share, points = random.choice(list(sides)), random.uniform(0.3, 0.5), np.concatenate(sample)
-        half = [part for stroke in sample for part in _on_one_side(stroke, points, share, side)]
-        halves += [half] if half else []
-    return _render_no_digits(halves, "half", seed)
-
-
-def _on_one_side(stroke: np.ndarray, points: np.ndarray, share: float, side: str) -> list[np.ndarray]:
-    """Return the parts of a stroke in the share of the width of all points that lies furthest to the "l"eft or "r"ight."""
-    cut = points[:, 0].min() + (share if side == "l" else 1 - share) * np.ptp(points[:, 0])
-    inside = stroke[:, 0] <= cut if side == "l" else stroke[:, 0] >= cut
-    parts = np.split(stroke, np.flatnonzero(np.diff(inside)) + 1)
-    return [part.astype(np.float32) for part, kept in zip(parts, inside[np.r_[0, np.flatnonzero(np.diff(inside)) + 1]], strict=True)
-            if kept and len(part) > 1]
-
-
-def _render_no_digits(samples: list[list[np.ndarray]], name: str, seed: int) -> Pictures:
-    return render(Strokes(samples, np.array([name] * len(samples)), np.array([""] * len(samples))), 1, seed)

@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Collection
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -40,8 +41,6 @@ from data import (
     load_mnist,
     load_strokes,
     render,
-    render_halves,
-    render_scribbles,
     split_mnist,
     split_writers,
 )
@@ -49,6 +48,7 @@ from fields import FieldReader
 from files import refuse, remove_parts, write_whole
 from learning import HISTORY, Run, open_teachers
 from model import WEIGHTS, WEIGHTS_FILE, DigitNet, save_weights
+from no_digits import render_halves, render_scribbles
 from recipe import RECIPES, TrainConfig, check_settings
 from recognize import Recognizer
 
@@ -57,13 +57,14 @@ CHECKPOINT = "checkpoint.safetensors"  # in the output folder, while a run is un
 
 # --- a whole run --------------------------------------------------------------------------------------------------------
 
-def load_pictures(config: TrainConfig) -> tuple[Pictures, Pictures, dict, Strokes | None]:
+def load_pictures(config: TrainConfig, left_out: Collection[str] = ()) -> tuple[Pictures, Pictures, dict, Strokes | None]:
     """Return training pictures, validation pictures (MNIST's and the unseen writers'), how many came from where, and the unseen
-    writers' strokes, None where no stroke files are named."""
+    writers' strokes, None where no stroke files are named. Nothing is learned of the writers `left_out`."""
     pictures, validation = split_mnist(load_mnist(config.data_dir, train=True))
     sources, unseen = {"mnist": len(pictures), "mnist_validation": len(validation)}, None
     if config.strokes:
         strokes, unseen = split_writers(load_strokes(config.strokes))
+        strokes = strokes[~np.isin(strokes.writers, list(left_out))]
         drawings, held = render(strokes, config.renders, config.seed), render(unseen, 1, 0)
         others = [render_cuts(strokes, pictures, config.numbers, config.seed)] if config.numbers else []
         if (drawings.labels == NO_DIGIT).any():

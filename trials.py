@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from conditions import BROKEN, CONDITIONS, LEARNED, NEVER_LEARNED, STYLES, draw_style, pattern
-from data import LOOK_ALIKES, Pictures, Strokes, load_labelled, load_mnist, load_strokes, name_of, scribble, split_writers
+from conditions import BROKEN, CONDITIONS, LEARNED, NEVER_LEARNED, STYLES, draw_style
+from data import LOOK_ALIKES, Pictures, Strokes, load_labelled, load_mnist, load_strokes, name_of, split_writers
 from measures import auroc, calibration_error, confusion_of, logits_of, per_class, share, wilson
+from no_digits import pattern, scribble
 from preprocess import see
 from recognize import DIGITS, Reading, Recognizer
 

@@ -102,6 +102,22 @@ def write_mnist(folder: Path, train: int = 240, test: int = 60) -> Path:
     return folder
 
 
+def write_strokes(path: Path, writers: int = 10) -> Path:
+    """Write a stroke file in which every writer drew every digit of ours once."""
+    points, strokes, samples, labels, names = [], [0], [0], [], []
+    for writer in range(writers):
+        for label, lines in STROKES.items():
+            for line in lines:
+                points += line
+                strokes.append(len(points))
+            samples.append(len(strokes) - 1)
+            labels.append(label)
+            names.append(f"writer{writer}")
+    np.savez(path, points=np.array(points, np.float32), stroke_start=np.array(strokes, np.int32),
+             sample_start=np.array(samples, np.int32), label=np.array(labels), writer=np.array(names))
+    return path
+
+
 def run_program(*arguments: str, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess:
     """Run one of the project's programs as a user would; return what it printed and its exit code."""
     return subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=timeout,

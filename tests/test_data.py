@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import STROKES, make_sketch, write_mnist
+from conftest import STROKES, make_sketch, write_mnist, write_strokes
 from PIL import Image
 
 from data import (
@@ -15,27 +15,9 @@ from data import (
     load_strokes,
     name_of,
     render,
-    render_halves,
-    scribble,
     split_mnist,
     split_writers,
 )
-
-
-def write_strokes(path, writers=10):
-    """Write a stroke file in which every writer drew every digit of ours once."""
-    points, strokes, samples, labels, names = [], [0], [0], [], []
-    for writer in range(writers):
-        for label, lines in STROKES.items():
-            for line in lines:
-                points += line
-                strokes.append(len(points))
-            samples.append(len(strokes) - 1)
-            labels.append(label)
-            names.append(f"writer{writer}")
-    np.savez(path, points=np.array(points, np.float32), stroke_start=np.array(strokes, np.int32),
-             sample_start=np.array(samples, np.int32), label=np.array(labels), writer=np.array(names))
-    return path
 
 
 def test_mnist_is_read_from_its_own_files(small_mnist):
@@ -102,12 +84,6 @@ def test_what_is_no_digit_is_labelled_so_and_look_alikes_are_left_out(tmp_path):
     assert pictures.labels.tolist() == [NO_DIGIT, NO_DIGIT, 7, 7, 7, 7]  # half as often as digits
 
 
-def test_a_scribble_is_long_and_runs_in_more_than_one_direction():
-    for seed in range(20):
-        strokes = scribble(np.random.default_rng(seed))
-        extent = np.ptp(np.concatenate(strokes), axis=0)
-        assert extent.min() > 0.4 * extent.max() and sum(map(len, strokes)) > 4 * extent.max()
-
 
 def test_strokes_come_back_as_they_were_written(tmp_path):
     strokes = load_strokes(write_strokes(tmp_path / "strokes.npz"))
@@ -153,14 +129,6 @@ def test_numbers_of_several_digits_are_read_where_they_are_asked_for(tmp_path):
     with pytest.raises(ValueError, match="no stroke file"):
         load_strokes(tmp_path / "numbers.npz")
 
-
-def test_halves_of_digits_are_no_digits_and_each_has_less_than_the_whole(tmp_path):
-    strokes = load_strokes(write_strokes(tmp_path / "strokes.npz", writers=1))
-    halves = render_halves(strokes, 20, 0)
-    assert len(halves) == 20 and (halves.labels == NO_DIGIT).all()
-    whole = render(strokes, 1, 0)
-    shown = {picture.tobytes() for picture in whole.seen.numpy()}
-    assert not any(picture.tobytes() in shown for picture in halves.seen.numpy())
 
 
 def test_damaged_mnist_is_refused_with_the_next_step(tmp_path):

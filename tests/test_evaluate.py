@@ -13,7 +13,6 @@ from huggingface_hub import ModelCard
 
 import card
 import evaluate
-from conditions import pattern
 from evaluate import METRICS_FILE, check, measure_seeds, results_without_teachers
 from measures import auroc, calibration_error, confusion_of, error_limit, fit_temperature, per_class, wilson
 from model import WEIGHTS, WEIGHTS_FILE, load_weights, save_weights
@@ -202,11 +201,3 @@ def test_the_cards_metadata_round_trips():
     assert (card.data.datasets, card.data.metrics, card.data.model_name) == (["ylecun/mnist"], ["accuracy"], "DigitVision")
     accuracy = next(result for result in card.data.eval_results if result.metric_name == "Accuracy")
     assert accuracy.dataset_type == "ylecun/mnist" and accuracy.metric_value >= 0.995
-
-
-def test_patterns_are_of_many_kinds_and_the_same_for_one_seed():
-    random = np.random.default_rng(0)
-    pictures = [pattern(random) for _ in range(40)]
-    assert all(picture.shape == (64, 64) and picture.dtype == np.uint8 for picture in pictures)
-    assert len({picture.tobytes() for picture in pictures}) == 40 and max(np.ptp(picture) for picture in pictures) > 100
-    assert np.array_equal(pattern(np.random.default_rng(0)), pictures[0])

@@ -25,9 +25,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, free_port, make_sketch, run_main, run_program
+from conftest import ROOT, free_port, make_sketch, run_main, run_program, write_strokes
 from safetensors.torch import load, save
-from test_data import write_strokes
 from test_train import train
 
 import data
