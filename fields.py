@@ -21,7 +21,7 @@ import numpy as np
 from archive import fill
 from console import add_max_error, add_pictures, count_bad, end_well, find_pictures, in_parallel, share_processors
 from decode import KEPT_SIDE, PictureError, size_of, to_pixels
-from lattice import DOUBTS, Candidate, Way, best_ways, candidates_of, doubts, score, shares
+from lattice import DOUBTS, Candidate, Way, best_ways, doubts, groups_of, promising, score, shares
 from recognize import DIGITS, ODD, Recognizer
 from rules import Rule
 from segments import BIT, Field, Pieces, box_of, cut, find_field, picture_of
@@ -136,10 +136,11 @@ class FieldReader:
         """Return the numbers in some pictures, in their order, from one forward pass; a bad picture spoils no other."""
         automaton = Rule(rule) if rule else None
         fields = [self._open(image) for image in images]
-        chosen = [[] if isinstance(each, NumberReading) else candidates_of(each[1]) for each in fields]
+        chosen = [[] if isinstance(each, NumberReading) else groups_of(each[1]) for each in fields]
         fields = [NumberReading.without_digits("not_a_number", CROWDED) if len(groups) > MOST_BOXES else each
                   for each, groups in zip(fields, chosen, strict=True)]
-        chosen = [[] if isinstance(each, NumberReading) else groups for each, groups in zip(fields, chosen, strict=True)]
+        chosen = [[] if isinstance(each, NumberReading) else groups if automaton else promising(each[1], groups)
+                  for each, groups in zip(fields, chosen, strict=True)]
         seen = [picture_of(each[0].ink, each[1], pieces) for each, groups in zip(fields, chosen, strict=True)
                 for _, _, pieces in groups]
         rows = iter(self.recognizer.probabilities(np.stack(seen)) if seen else ())
@@ -149,7 +150,7 @@ class FieldReader:
                 readings.append(each)
                 continue
             field, pieces, zoom = each
-            looks = [score(pieces, *group, next(rows)) for group in groups]
+            looks = score(pieces, groups, np.array([next(rows) for _ in groups]).reshape(-1, 10))
             readings.append(self._judge(field, pieces, zoom, looks, automaton))
         return readings
 

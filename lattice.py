@@ -1,5 +1,6 @@
 """From the pieces of a number to its likeliest strings: which pieces are a digit together, and the best paths through them."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from segments import BIT, Pieces
 
 TOGETHER = 12  # pieces that may make up one digit
 WIDEST, WIDEST_THING = 1.6, 2.4  # heights of the line; no digit is wider that is made of pieces, or that is one thing as it stands
+DEAREST = 3.0  # a group of pieces whose shape costs more is not shown to the network
 BEAM, RULED_BEAM = 12, 48  # strings that are followed at a time; where a rule leaves out most of them it takes more
 LEANING = 0.4  # of a bit's width lies above or below what it belongs to
 HOPELESS = 14.0  # of a score; a path this far behind is given up
@@ -33,8 +35,16 @@ DOUBTS = 5  # measures of how sure a string is
 COMMA = 0.2  # heights; lower bits, dots and dashes, are free to be none
 
 
+class Group(NamedTuple):
+    """Pieces `first` to `last`, of which `chosen` could be one digit together."""
+
+    first: int
+    last: int
+    chosen: list[int]
+
+
 class Candidate(NamedTuple):
-    """Pieces `first` to `last`, of which `chosen` are looked at as one digit; `scores` (10,) of being each digit."""
+    """A group that was looked at as one digit: the network's `probabilities` (10,), and its `scores` (10,) of being each digit."""
 
     first: int
     last: int
@@ -52,8 +62,8 @@ class Way(NamedTuple):
     states: States | None
 
 
-def candidates_of(pieces: Pieces) -> list[tuple[int, int, list[int]]]:
-    """Return (first, last, chosen) for all neighbouring pieces that could be one digit, with and without the bits among them."""
+def groups_of(pieces: Pieces) -> list[Group]:
+    """Return all groups of neighbouring pieces that could be one digit, with and without the bits among them."""
     found, boxes, height = [], pieces.boxes, pieces.height
     for first in range(len(boxes)):
         for last in range(first, min(first + TOGETHER, len(boxes))):
@@ -67,7 +77,7 @@ def candidates_of(pieces: Pieces) -> list[tuple[int, int, list[int]]]:
             for chosen in [group] if without == group else [group, without]:
                 high = (boxes[chosen, 1] + boxes[chosen, 3]).max() - boxes[chosen, 1].min()
                 if high >= 0.7 * BIT * height or right - left >= 2 * BIT * height:
-                    found.append((first, last, chosen))
+                    found.append(Group(first, last, chosen))
     return found
 
 
@@ -77,35 +87,51 @@ def is_thing(pieces: Pieces, first: int, last: int) -> bool:
                 and np.count_nonzero(pieces.things == pieces.things[first]) == last - first + 1)
 
 
-def score(pieces: Pieces, first: int, last: int, chosen: list[int], probabilities: np.ndarray) -> Candidate:
-    """Return a candidate with its scores: the logarithms of its probabilities less the COSTS of taking it for a digit."""
-    boxes, height = pieces.boxes[chosen], pieces.height
-    order = boxes[:, 0].argsort()
-    ends = np.maximum.accumulate((boxes[:, 0] + boxes[:, 2])[order])
-    gaps = np.maximum(0, boxes[order[1:], 0] - ends[:-1]).sum() / height
-    wide, high = ends[-1] - boxes[:, 0].min(), (boxes[:, 1] + boxes[:, 3]).max() - boxes[:, 1].min()
-    sides = [first] + [last + 1] * (last + 1 < len(pieces.boxes))
-    costs = (COSTS["whole" if is_thing(pieces, first, last) else "wide"] * max(0.0, wide / max(high, 0.6 * height) - 1.15)
-             + COSTS["low"] * max(0.0, 0.5 - high / height)
-             + COSTS["gap"] * gaps
-             - COSTS["strange"] * np.log(np.sort(probabilities)[-2:].sum())
-             + COSTS["ink"] / 2 * pieces.cuts[sides].sum()
-             + COSTS["loose"] * loose_bits(pieces, chosen))
-    scores = np.log(probabilities + 1e-9) - costs
-    scores[1] -= COSTS["short"] * max(0.0, 0.75 - high / height)
-    return Candidate(first, last, chosen, probabilities, scores)
+def shape_costs(pieces: Pieces, groups: Sequence[Group]) -> np.ndarray:
+    """Return (N,) what N groups cost by their shapes alone, whichever digits they are."""
+    height, things, bits = pieces.height, pieces.things, pieces.bits
+    first, last = np.array([group[:2] for group in groups], int).reshape(-1, 2).T
+    taken = np.zeros((len(groups), len(things)), bool)  # which pieces a group is made of
+    for row, (_, _, chosen) in zip(taken, groups, strict=True):
+        row[chosen] = True
+    left, top = pieces.boxes[:, :2].T
+    right, foot = left + pieces.boxes[:, 2], top + pieces.boxes[:, 3]
+
+    def least(sides: np.ndarray, among: np.ndarray) -> np.ndarray:
+        return np.where(among, sides, np.inf).min(axis=1)
+
+    order = left.argsort(kind="stable")
+    reached = np.maximum.accumulate(np.where(taken, right, -np.inf)[:, order], axis=1)  # by a group's pieces, from left to right
+    gaps = np.where(taken[:, order[1:]], left[order[1:]] - reached[:, :-1], 0)
+    gaps = np.where(np.isfinite(gaps), gaps, 0).clip(0).sum(axis=1) / height
+    wide, high = -least(-right, taken) - least(left, taken), -least(-foot, taken) - least(top, taken)
+    whole = np.array([is_thing(pieces, *pair) for pair in zip(first, last, strict=True)], bool)
+    cuts = np.append(pieces.cuts, 0.0)
+    larger = taken & ~bits
+    over = np.minimum(right, -least(-right, larger)[:, None]) - np.maximum(left, least(left, larger)[:, None])
+    small = (taken & bits).sum(axis=1)  # bits in a group; loose are those that lie for the most part beside the larger pieces of it
+    loose = np.where(larger.any(axis=1), (taken & bits & (over < LEANING * (right - left))).sum(axis=1), (small - 1).clip(0))
+    return (np.where(whole, COSTS["whole"], COSTS["wide"]) * (wide / np.maximum(high, 0.6 * height) - 1.15).clip(0)
+            + COSTS["low"] * (0.5 - high / height).clip(0)
+            + COSTS["gap"] * gaps
+            + COSTS["ink"] / 2 * (cuts[first] + cuts[last + 1])
+            + COSTS["loose"] * loose)
 
 
-def loose_bits(pieces: Pieces, chosen: list[int]) -> int:
-    """Return how many bits among some pieces lie for the most part beside the larger ones of them."""
-    bits = [piece for piece in chosen if pieces.bits[piece]]
-    if not bits or len(bits) == len(chosen):
-        return max(0, len(bits) - 1)
-    larger = pieces.boxes[[piece for piece in chosen if not pieces.bits[piece]]]
-    left, right = larger[:, 0].min(), (larger[:, 0] + larger[:, 2]).max()
-    starts, wides = pieces.boxes[bits, 0], pieces.boxes[bits, 2]
-    over = np.minimum(starts + wides, right) - np.maximum(starts, left)
-    return int((over < LEANING * wides).sum())
+def promising(pieces: Pieces, groups: list[Group], dearest: float = DEAREST) -> list[Group]:
+    """Return the groups whose shape does not cost more than `dearest`."""
+    return [group for group, cost in zip(groups, shape_costs(pieces, groups), strict=True) if cost <= dearest]
+
+
+def score(pieces: Pieces, groups: list[Group], probabilities: np.ndarray) -> list[Candidate]:
+    """Return N groups as candidates, by the network's probabilities (N, 10): their scores are the logarithms of these less the
+    COSTS of taking the groups for digits."""
+    surprise = -np.log(np.sort(probabilities, axis=1)[:, -2:].sum(axis=1))
+    scores = np.log(probabilities + 1e-9) - (shape_costs(pieces, groups) + COSTS["strange"] * surprise)[:, None]
+    tops, feet = pieces.boxes[:, 1], pieces.boxes[:, 1] + pieces.boxes[:, 3]
+    high = np.array([feet[group.chosen].max() - tops[group.chosen].min() for group in groups]) / pieces.height
+    scores[:, 1] -= COSTS["short"] * (0.75 - high).clip(0)
+    return [Candidate(*group, *rows) for group, *rows in zip(groups, probabilities, scores, strict=True)]
 
 
 def signs_of(pieces: Pieces) -> list[tuple[int, int, float]]:

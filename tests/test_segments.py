@@ -6,7 +6,7 @@ import pytest
 from conftest import make_number
 
 from cleaning import INK_LEVEL
-from lattice import candidates_of
+from lattice import groups_of
 from segments import HEIGHT, MOST_THINGS, PIECE, box_of, cut, find_field, line_height, picture_of, seams
 
 
@@ -92,7 +92,7 @@ def test_what_leans_is_cut_as_it_leans_and_boxes_are_upright():
     assert field.lean == pytest.approx(0.5, abs=0.1)
     for lean, parted in ((field.lean, True), (0.0, False)):
         pieces = cut(field.ink, lean)
-        boxes = [box_of(field, pieces, chosen) for _, _, chosen in candidates_of(pieces)]
+        boxes = [box_of(field, pieces, chosen) for _, _, chosen in groups_of(pieces)]
         for middle in (60, 92):  # 80 high, 40 across, and the pen's width; one of them has the bridge
             bar = pytest.approx((middle - 24, 16, 48, 88), abs=9)
             assert any(box == bar for box in boxes) == parted

@@ -1,0 +1,57 @@
+"""Groups of pieces cost what their shape says, and what no digit looks like is not shown to the network."""
+
+import numpy as np
+import pytest
+from conftest import make_number
+
+from lattice import COSTS, DEAREST, Group, groups_of, promising, score, shape_costs
+from segments import Pieces, cut, find_field
+
+
+def make_pieces(*boxes: tuple, things=None, cuts=None, bits=None, height: float = 40.0) -> Pieces:
+    """Return pieces that are boxes and nothing else."""
+    things, cuts = things or range(len(boxes)), cuts or [0.0] * len(boxes)
+    return Pieces(np.zeros((1, 1), int), np.array(boxes), height, np.array(things), np.array(cuts),
+                  np.array(bits or [False] * len(boxes)), 0, 0.0)
+
+
+@pytest.mark.parametrize("pieces, group, cost", [
+    (make_pieces((0, 0, 20, 40), (30, 0, 20, 40)), (0, 0, [0]), 0.0),
+    (make_pieces((0, 28, 10, 12), (30, 0, 20, 40)), (0, 0, [0]), 0.2 * COSTS["low"]),
+    (make_pieces((0, 0, 30, 40), (30, 0, 30, 40), things=[0, 1]), (0, 1, [0, 1]), 0.35 * COSTS["wide"]),
+    (make_pieces((0, 0, 30, 40), (30, 0, 30, 40), things=[0, 0]), (0, 1, [0, 1]), 0.35 * COSTS["whole"]),
+    (make_pieces((0, 0, 10, 40), (18, 0, 10, 40)), (0, 1, [0, 1]), 0.2 * COSTS["gap"]),
+    (make_pieces((10, 0, 20, 40), (0, 0, 20, 10), (31, 0, 4, 10)), (0, 1, [0, 1]), 0.0),  # no gap between what overlaps
+    (make_pieces((0, 0, 20, 40), (20, 0, 20, 40), things=[0, 0], cuts=[0, 0.3]), (0, 0, [0]), 0.15 * COSTS["ink"]),
+    (make_pieces((0, 0, 20, 40), (20, 0, 20, 40), things=[0, 0], cuts=[0, 0.3]), (0, 1, [0, 1]), 0.0),
+    (make_pieces((0, 0, 20, 40), (20, 36, 4, 4), bits=[False, True]), (0, 1, [0, 1]), COSTS["loose"]),  # a comma beside it
+    (make_pieces((0, 8, 20, 32), (4, 0, 12, 4), bits=[False, True]), (0, 1, [0, 1]), 0.0),  # the flag of a 5 above it
+    (make_pieces((0, 0, 4, 4), (4, 0, 4, 4), bits=[True, True]), (0, 1, [0, 1]), 0.4 * COSTS["low"] + COSTS["loose"]),
+])
+def test_a_shape_costs_what_is_odd_about_it(pieces, group, cost):
+    assert shape_costs(pieces, [Group(*group)]) == pytest.approx([cost])
+
+
+def test_groups_cost_the_same_alone_and_together():
+    pieces = cut(find_field(make_number("40517.5", gap=-0.02)[0]).ink)
+    groups = groups_of(pieces)
+    assert len(groups) > 20
+    assert shape_costs(pieces, groups) == pytest.approx([shape_costs(pieces, [group])[0] for group in groups])
+    assert shape_costs(pieces, []).shape == (0,)
+
+
+def test_what_no_digit_looks_like_is_not_shown_to_the_network():
+    pieces = make_pieces((0, 0, 20, 40), (20, 0, 20, 40), (40, 0, 20, 40), things=[0, 0, 0], cuts=[0, 0.7, 0.7])
+    groups = groups_of(pieces)
+    through = Group(1, 1, [1])  # it would be cut out of thick ink at either side
+    assert through in groups and shape_costs(pieces, [through])[0] > DEAREST
+    assert promising(pieces, groups) == [group for group in groups if group != through]
+
+
+def test_a_score_is_the_logarithm_of_the_probability_less_the_costs():
+    pieces = make_pieces((0, 22, 20, 18), (30, 0, 20, 40))
+    groups = groups_of(pieces)
+    one, *_ = score(pieces, groups, np.full((len(groups), 10), 0.1))
+    cost = shape_costs(pieces, groups)[0] - COSTS["strange"] * np.log(0.2)
+    assert one.scores[7] == pytest.approx(np.log(0.1) - cost) and cost > 0
+    assert one.scores[1] == pytest.approx(one.scores[7] - COSTS["short"] * (0.75 - 18 / 40))
