@@ -64,14 +64,14 @@ class Way(NamedTuple):
 
 def groups_of(pieces: Pieces) -> list[Group]:
     """Return all groups of neighbouring pieces that could be one digit, with and without the bits among them."""
-    found, boxes, height = [], pieces.boxes, pieces.height
+    found, boxes, height, whole = [], pieces.boxes, pieces.height, last_of_things(pieces)
     for first in range(len(boxes)):
         for last in range(first, min(first + TOGETHER, len(boxes))):
             group = list(range(first, last + 1))
             left, right = boxes[group, 0].min(), (boxes[group, 0] + boxes[group, 2]).max()
             if last > first and right - left > WIDEST_THING * height:
                 break
-            if last > first and right - left > WIDEST * height and not is_thing(pieces, first, last):
+            if last > first and right - left > WIDEST * height and whole[first] != last:
                 continue
             without = [piece for piece in group if piece in (first, last) or not pieces.bits[piece]]
             for chosen in [group] if without == group else [group, without]:
@@ -81,10 +81,13 @@ def groups_of(pieces: Pieces) -> list[Group]:
     return found
 
 
-def is_thing(pieces: Pieces, first: int, last: int) -> bool:
-    """Say whether some neighbouring pieces are one connected thing, and all of it."""
-    return bool((pieces.things[first:last + 1] == pieces.things[first]).all()
-                and np.count_nonzero(pieces.things == pieces.things[first]) == last - first + 1)
+def last_of_things(pieces: Pieces) -> np.ndarray:
+    """Return (N,) for every piece the last one of the connected thing that begins with it; -1 where none does, or where other
+    pieces lie between its own."""
+    same = pieces.things[:, None] == pieces.things
+    every, count = np.arange(len(same)), same.sum(axis=1)
+    last = len(same) - 1 - same[:, ::-1].argmax(axis=1)
+    return np.where((same.argmax(axis=1) == every) & (last - every + 1 == count), last, -1)
 
 
 def shape_costs(pieces: Pieces, groups: Sequence[Group]) -> np.ndarray:
@@ -105,7 +108,7 @@ def shape_costs(pieces: Pieces, groups: Sequence[Group]) -> np.ndarray:
     gaps = np.where(taken[:, order[1:]], left[order[1:]] - reached[:, :-1], 0)
     gaps = np.where(np.isfinite(gaps), gaps, 0).clip(0).sum(axis=1) / height
     wide, high = -least(-right, taken) - least(left, taken), -least(-foot, taken) - least(top, taken)
-    whole = np.array([is_thing(pieces, *pair) for pair in zip(first, last, strict=True)], bool)
+    whole = last_of_things(pieces)[first] == last
     cuts = np.append(pieces.cuts, 0.0)
     larger = taken & ~bits
     over = np.minimum(right, -least(-right, larger)[:, None]) - np.maximum(left, least(left, larger)[:, None])

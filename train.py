@@ -15,7 +15,6 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Collection
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -57,14 +56,13 @@ CHECKPOINT = "checkpoint.safetensors"  # in the output folder, while a run is un
 
 # --- a whole run --------------------------------------------------------------------------------------------------------
 
-def load_pictures(config: TrainConfig, left_out: Collection[str] = ()) -> tuple[Pictures, Pictures, dict, Strokes | None]:
+def load_pictures(config: TrainConfig) -> tuple[Pictures, Pictures, dict, Strokes | None]:
     """Return training pictures, validation pictures (MNIST's and the unseen writers'), how many came from where, and the unseen
-    writers' strokes, None where no stroke files are named. Nothing is learned of the writers `left_out`."""
+    writers' strokes, None where no stroke files are named."""
     pictures, validation = split_mnist(load_mnist(config.data_dir, train=True))
     sources, unseen = {"mnist": len(pictures), "mnist_validation": len(validation)}, None
     if config.strokes:
         strokes, unseen = split_writers(load_strokes(config.strokes))
-        strokes = strokes[~np.isin(strokes.writers, list(left_out))]
         drawings, held = render(strokes, config.renders, config.seed), render(unseen, 1, 0)
         others = [render_cuts(strokes, pictures, config.numbers, config.seed)] if config.numbers else []
         if (drawings.labels == NO_DIGIT).any():

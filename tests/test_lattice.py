@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import make_number
 
-from lattice import COSTS, DEAREST, Group, groups_of, promising, score, shape_costs
+from lattice import COSTS, DEAREST, Group, groups_of, last_of_things, promising, score, shape_costs
 from segments import Pieces, cut, find_field
 
 
@@ -30,6 +30,11 @@ def make_pieces(*boxes: tuple, things=None, cuts=None, bits=None, height: float 
 ])
 def test_a_shape_costs_what_is_odd_about_it(pieces, group, cost):
     assert shape_costs(pieces, [Group(*group)]) == pytest.approx([cost])
+
+
+def test_a_thing_is_all_of_its_pieces_side_by_side():
+    pieces = make_pieces(*[(10 * place, 0, 10, 40) for place in range(7)], things=[4, 4, 9, 2, 7, 2, 5])
+    assert last_of_things(pieces).tolist() == [1, -1, 2, -1, 4, -1, 6]
 
 
 def test_groups_cost_the_same_alone_and_together():
