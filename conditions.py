@@ -167,7 +167,6 @@ def draw_style(name: str, sample, random: Random) -> np.ndarray:
     return pad(restyle(sample, digit, style), random)
 
 
-
 # --- corruptions: an MNIST picture, (28, 28) uint8 -> a worse one ----------------------------------------------------------
 
 def _warp(picture: np.ndarray, matrix) -> np.ndarray:

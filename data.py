@@ -238,7 +238,6 @@ def draw(sample: list[np.ndarray], width: float, size: float, at: tuple[float, f
     return paper
 
 
-
 def render(strokes: Strokes, times: int, seed: int) -> Pictures:
     """Return drawings of every sample after the road of `preprocess.see`, each with a pen, a size and a hand of its own.
 

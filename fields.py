@@ -21,7 +21,7 @@ import numpy as np
 from archive import fill
 from console import add_max_error, add_pictures, count_bad, end_well, find_pictures, in_parallel, share_processors
 from decode import KEPT_SIDE, PictureError, size_of, to_pixels
-from lattice import DOUBTS, Candidate, Way, best_ways, doubts, groups_of, promising, score, shares
+from lattice import DEAREST, DOUBTS, Candidate, Way, best_ways, doubts, groups_of, score, shares
 from recognize import DIGITS, ODD, Recognizer
 from rules import Rule
 from segments import BIT, Field, Pieces, box_of, cut, find_field, picture_of
@@ -139,10 +139,11 @@ class FieldReader:
         chosen = [[] if isinstance(each, NumberReading) else groups_of(each[1]) for each in fields]
         fields = [NumberReading.without_digits("not_a_number", CROWDED) if len(groups) > MOST_BOXES else each
                   for each, groups in zip(fields, chosen, strict=True)]
-        chosen = [[] if isinstance(each, NumberReading) else groups if automaton else promising(each[1], groups)
+        dearest = np.inf if automaton else DEAREST  # a rule may want what the ink does not look like
+        chosen = [[] if isinstance(each, NumberReading) else [group for group in groups if group.cost <= dearest]
                   for each, groups in zip(fields, chosen, strict=True)]
-        seen = [picture_of(each[0].ink, each[1], pieces) for each, groups in zip(fields, chosen, strict=True)
-                for _, _, pieces in groups]
+        seen = [picture_of(each[0].ink, each[1], group.chosen) for each, groups in zip(fields, chosen, strict=True)
+                for group in groups]
         rows = iter(self.recognizer.probabilities(np.stack(seen)) if seen else ())
         readings = []
         for each, groups in zip(fields, chosen, strict=True):

@@ -11,7 +11,7 @@ from segments import BIT, Pieces
 
 TOGETHER = 12  # pieces that may make up one digit
 WIDEST, WIDEST_THING = 1.6, 2.4  # heights of the line; no digit is wider that is made of pieces, or that is one thing as it stands
-DEAREST = 3.0  # a group of pieces whose shape costs more is not shown to the network
+DEAREST = 3.0  # a group whose shape costs more is not shown to the network; none of 10,973 digits of composed numbers did (LOG.md)
 BEAM, RULED_BEAM = 12, 48  # strings that are followed at a time; where a rule leaves out most of them it takes more
 LEANING = 0.4  # of a bit's width lies above or below what it belongs to
 HOPELESS = 14.0  # of a score; a path this far behind is given up
@@ -36,11 +36,12 @@ COMMA = 0.2  # heights; lower bits, dots and dashes, are free to be none
 
 
 class Group(NamedTuple):
-    """Pieces `first` to `last`, of which `chosen` could be one digit together."""
+    """Pieces `first` to `last`, of which `chosen` could be one digit together, and what their shape costs, whichever it is."""
 
     first: int
     last: int
     chosen: list[int]
+    cost: float
 
 
 class Candidate(NamedTuple):
@@ -77,8 +78,9 @@ def groups_of(pieces: Pieces) -> list[Group]:
             for chosen in [group] if without == group else [group, without]:
                 high = (boxes[chosen, 1] + boxes[chosen, 3]).max() - boxes[chosen, 1].min()
                 if high >= 0.7 * BIT * height or right - left >= 2 * BIT * height:
-                    found.append(Group(first, last, chosen))
-    return found
+                    found.append((first, last, chosen))
+    costs = shape_costs(pieces, found)
+    return [Group(*each, float(cost)) for each, cost in zip(found, costs, strict=True)]
 
 
 def last_of_things(pieces: Pieces) -> np.ndarray:
@@ -90,10 +92,10 @@ def last_of_things(pieces: Pieces) -> np.ndarray:
     return np.where((same.argmax(axis=1) == every) & (last - every + 1 == count), last, -1)
 
 
-def shape_costs(pieces: Pieces, groups: Sequence[Group]) -> np.ndarray:
-    """Return (N,) what N groups cost by their shapes alone, whichever digits they are."""
+def shape_costs(pieces: Pieces, groups: Sequence[tuple[int, int, list[int]]]) -> np.ndarray:
+    """Return (N,) what the shapes of N groups (first, last, chosen) cost, whichever digits they are."""
     height, things, bits = pieces.height, pieces.things, pieces.bits
-    first, last = np.array([group[:2] for group in groups], int).reshape(-1, 2).T
+    first, last = np.array([(first, last) for first, last, _ in groups], int).reshape(-1, 2).T
     taken = np.zeros((len(groups), len(things)), bool)  # which pieces a group is made of
     for row, (_, _, chosen) in zip(taken, groups, strict=True):
         row[chosen] = True
@@ -121,20 +123,16 @@ def shape_costs(pieces: Pieces, groups: Sequence[Group]) -> np.ndarray:
             + COSTS["loose"] * loose)
 
 
-def promising(pieces: Pieces, groups: list[Group], dearest: float = DEAREST) -> list[Group]:
-    """Return the groups whose shape does not cost more than `dearest`."""
-    return [group for group, cost in zip(groups, shape_costs(pieces, groups), strict=True) if cost <= dearest]
-
-
 def score(pieces: Pieces, groups: list[Group], probabilities: np.ndarray) -> list[Candidate]:
     """Return N groups as candidates, by the network's probabilities (N, 10): their scores are the logarithms of these less the
     COSTS of taking the groups for digits."""
     surprise = -np.log(np.sort(probabilities, axis=1)[:, -2:].sum(axis=1))
-    scores = np.log(probabilities + 1e-9) - (shape_costs(pieces, groups) + COSTS["strange"] * surprise)[:, None]
+    costs = np.array([group.cost for group in groups])
+    scores = np.log(probabilities + 1e-9) - (costs + COSTS["strange"] * surprise)[:, None]
     tops, feet = pieces.boxes[:, 1], pieces.boxes[:, 1] + pieces.boxes[:, 3]
     high = np.array([feet[group.chosen].max() - tops[group.chosen].min() for group in groups]) / pieces.height
     scores[:, 1] -= COSTS["short"] * (0.75 - high).clip(0)
-    return [Candidate(*group, *rows) for group, *rows in zip(groups, probabilities, scores, strict=True)]
+    return [Candidate(*group[:3], *rows) for group, *rows in zip(groups, probabilities, scores, strict=True)]
 
 
 def signs_of(pieces: Pieces) -> list[tuple[int, int, float]]:

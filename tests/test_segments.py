@@ -92,7 +92,7 @@ def test_what_leans_is_cut_as_it_leans_and_boxes_are_upright():
     assert field.lean == pytest.approx(0.5, abs=0.1)
     for lean, parted in ((field.lean, True), (0.0, False)):
         pieces = cut(field.ink, lean)
-        boxes = [box_of(field, pieces, chosen) for _, _, chosen in groups_of(pieces)]
+        boxes = [box_of(field, pieces, group.chosen) for group in groups_of(pieces)]
         for middle in (60, 92):  # 80 high, 40 across, and the pen's width; one of them has the bridge
             bar = pytest.approx((middle - 24, 16, 48, 88), abs=9)
             assert any(box == bar for box in boxes) == parted
