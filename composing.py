@@ -188,7 +188,7 @@ def render_cuts(strokes: Strokes, mnist: Pictures, count: int, seed: int) -> Pic
         np.add.at(counts, (pieces.labels[rows, columns] - 1, owner), 1)
         counts, whole = counts[:, 1:], counts[:, 1:].sum(axis=0)
         right, mixed = {}, []
-        for _, _, chosen, _ in groups_of(pieces):
+        for _, _, chosen, _ in groups_of(pieces) or ():
             held = counts[chosen].sum(axis=0)
             digit = int(held.argmax())
             purity, share_of_it = held[digit] / max(held.sum(), 1), held[digit] / max(whole[digit], 1)

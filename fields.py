@@ -21,7 +21,7 @@ import numpy as np
 from archive import fill
 from console import add_max_error, add_pictures, count_bad, end_well, find_pictures, in_parallel, share_processors
 from decode import KEPT_SIDE, PictureError, size_of, to_pixels
-from lattice import DEAREST, DOUBTS, Candidate, Way, best_ways, doubts, groups_of, score, shares
+from lattice import DEAREST, DOUBTS, Candidate, Group, Way, best_ways, doubts, groups_of, score, shares
 from recognize import DIGITS, ODD, Recognizer
 from rules import Rule
 from segments import BIT, Field, Pieces, box_of, cut, find_field, picture_of
@@ -30,7 +30,6 @@ STRING_ERROR = 0.05  # share of wrong answers among the sure ones; a string has 
 ALTERNATIVES = 5  # strings that are named
 NO_NUMBER = "There is no number to read here. Write one, or send a picture that shows one."
 UNMEASURED = (2.0, *[0.0] * DOUBTS)  # weights of doubts where none were measured: how far the string is ahead, alone
-MOST_BOXES = 600  # that the network looks at: twelve digits that touch take some 180, and 400 at most, a texture any number
 CROWDED = "There is too much in this picture for one number. Crop it to the number."
 SIGNS = {".": "dot", ",": "comma", "-": "dash", "'": "apostrophe", "*": "other sign", "": "thing above or below the line"}
 
@@ -136,12 +135,9 @@ class FieldReader:
         """Return the numbers in some pictures, in their order, from one forward pass; a bad picture spoils no other."""
         automaton = Rule(rule) if rule else None
         fields = [self._open(image) for image in images]
-        chosen = [[] if isinstance(each, NumberReading) else groups_of(each[1]) for each in fields]
-        fields = [NumberReading.without_digits("not_a_number", CROWDED) if len(groups) > MOST_BOXES else each
-                  for each, groups in zip(fields, chosen, strict=True)]
         dearest = np.inf if automaton else DEAREST  # a rule may want what the ink does not look like
-        chosen = [[] if isinstance(each, NumberReading) else [group for group in groups if group.cost <= dearest]
-                  for each, groups in zip(fields, chosen, strict=True)]
+        chosen = [[] if isinstance(each, NumberReading) else [group for group in each[2] if group.cost <= dearest]
+                  for each in fields]
         seen = [picture_of(each[0].ink, each[1], group.chosen) for each, groups in zip(fields, chosen, strict=True)
                 for group in groups]
         rows = iter(self.recognizer.probabilities(np.stack(seen)) if seen else ())
@@ -150,23 +146,25 @@ class FieldReader:
             if isinstance(each, NumberReading):
                 readings.append(each)
                 continue
-            field, pieces, zoom = each
+            field, pieces, _, zoom = each
             looks = score(pieces, groups, np.array([next(rows) for _ in groups]).reshape(-1, 10))
             readings.append(self._judge(field, pieces, zoom, looks, automaton))
         return readings
 
-    def _open(self, image) -> NumberReading | tuple[Field, Pieces, float]:
-        """Return the field of a picture, its pieces, and how many pixels of the picture one of its pixels is; else a reading."""
+    def _open(self, image) -> NumberReading | tuple[Field, Pieces, list[Group], float]:
+        """Return the field of a picture, its pieces, the groups of them that could be digits, and how many pixels of the picture
+        one of its pixels is; else a reading."""
         try:
             pixels = to_pixels(image)
             field = find_field(pixels)
             if field is None:
                 return NumberReading.without_digits("blank", NO_NUMBER)
             pieces = cut(field.ink, field.lean)
-            if pieces is None:
+            groups = pieces and groups_of(pieces)
+            if groups is None:
                 return NumberReading.without_digits("not_a_number", CROWDED)
             longest = max(pixels.shape[:2])
-            return field, pieces, max(size_of(image)) / longest if longest == KEPT_SIDE else 1.0
+            return field, pieces, groups, max(size_of(image)) / longest if longest == KEPT_SIDE else 1.0
         except PictureError as error:
             return NumberReading.without_digits("unreadable", str(error))
         except Exception:  # whatever odd objects do inside Pillow, numpy and OpenCV: the others in the batch are read

@@ -11,6 +11,7 @@ from segments import BIT, Pieces
 
 TOGETHER = 12  # pieces that may make up one digit
 WIDEST, WIDEST_THING = 1.6, 2.4  # heights of the line; no digit is wider that is made of pieces, or that is one thing as it stands
+MOST_GROUPS = 600  # that could be digits: twelve digits that touch have some 180, and 400 at most, a texture any number
 DEAREST = 3.0  # a group whose shape costs more is not shown to the network; none of 10,973 digits of composed numbers did (LOG.md)
 BEAM, RULED_BEAM = 12, 48  # strings that are followed at a time; where a rule leaves out most of them it takes more
 LEANING = 0.4  # of a bit's width lies above or below what it belongs to
@@ -63,8 +64,9 @@ class Way(NamedTuple):
     states: States | None
 
 
-def groups_of(pieces: Pieces) -> list[Group]:
-    """Return all groups of neighbouring pieces that could be one digit, with and without the bits among them."""
+def groups_of(pieces: Pieces) -> list[Group] | None:
+    """Return all groups of neighbouring pieces that could be one digit, with and without the bits among them; None where there are
+    more than MOST_GROUPS."""
     found, boxes, height, whole = [], pieces.boxes, pieces.height, last_of_things(pieces)
     for first in range(len(boxes)):
         for last in range(first, min(first + TOGETHER, len(boxes))):
@@ -79,6 +81,8 @@ def groups_of(pieces: Pieces) -> list[Group]:
                 high = (boxes[chosen, 1] + boxes[chosen, 3]).max() - boxes[chosen, 1].min()
                 if high >= 0.7 * BIT * height or right - left >= 2 * BIT * height:
                     found.append((first, last, chosen))
+        if len(found) > MOST_GROUPS:
+            return None
     costs = shape_costs(pieces, found)
     return [Group(*each, float(cost)) for each, cost in zip(found, costs, strict=True)]
 
@@ -86,10 +90,11 @@ def groups_of(pieces: Pieces) -> list[Group]:
 def last_of_things(pieces: Pieces) -> np.ndarray:
     """Return (N,) for every piece the last one of the connected thing that begins with it; -1 where none does, or where other
     pieces lie between its own."""
-    same = pieces.things[:, None] == pieces.things
-    every, count = np.arange(len(same)), same.sum(axis=1)
-    last = len(same) - 1 - same[:, ::-1].argmax(axis=1)
-    return np.where((same.argmax(axis=1) == every) & (last - every + 1 == count), last, -1)
+    _, begins, counts = np.unique(pieces.things, return_index=True, return_counts=True)
+    ends = len(pieces.things) - 1 - np.unique(pieces.things[::-1], return_index=True)[1]
+    last = np.full(len(pieces.things), -1)
+    last[begins] = np.where(ends - begins + 1 == counts, ends, -1)
+    return last
 
 
 def shape_costs(pieces: Pieces, groups: Sequence[tuple[int, int, list[int]]]) -> np.ndarray:

@@ -1,10 +1,13 @@
 """Groups of pieces cost what their shape says, and what no digit looks like is not shown to the network."""
 
+from itertools import product
+
+import cv2
 import numpy as np
 import pytest
 from conftest import make_number
 
-from fields import FieldReader
+from fields import CROWDED, FieldReader
 from lattice import COSTS, DEAREST, groups_of, last_of_things, score, shape_costs
 from segments import Pieces, cut, find_field
 
@@ -44,6 +47,18 @@ def test_groups_cost_the_same_alone_and_together():
     assert len(groups) > 20
     assert [group.cost for group in groups] == pytest.approx([shape_costs(pieces, [group[:3]])[0] for group in groups])
     assert shape_costs(pieces, []).shape == (0,)
+
+
+def test_a_page_of_waves_is_given_up_before_anything_of_its_many_groups_is_measured(recognizer, monkeypatch):
+    page, x = np.full((640, 640), 255, np.uint8), np.arange(207)
+    for row, column in product(range(33), range(3)):
+        wave = (row + 0.5) * 19.4 + 7.8 * np.sin(x * 0.8)
+        cv2.polylines(page, [np.stack([x + 213 * column + 3, wave], axis=1).astype(np.int32)], False, 0, 1)
+    pieces = cut(find_field(page).ink)
+    assert len(pieces.boxes) > 1000  # and ten times as many groups
+    monkeypatch.setattr("lattice.shape_costs", lambda *_: pytest.fail("measured"))
+    assert groups_of(pieces) is None
+    assert FieldReader(recognizer).read(page).message == CROWDED
 
 
 def test_what_no_digit_looks_like_is_not_shown_to_the_network_unless_a_rule_asks(recognizer, monkeypatch):
