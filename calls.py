@@ -5,6 +5,7 @@ import functools
 import inspect
 import traceback
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import gradio as gr
 from gradio.blocks import BlocksConfig
@@ -53,9 +54,10 @@ def from_data_url(url: str) -> bytes:
         raise PictureError("This data URL is not in base64. Send data:image/png;base64,...") from error
 
 
-# Gradio decodes without bounds, and its errors reach nobody. `decode` is put into the class, since Gradio makes a component anew
-# whenever one of its properties changes; a subclass would make it write an app.pyi beside this file.
-gr.Image.preprocess = lambda component, payload: decode(payload and payload.model_dump())
+class Sent(NamedTuple):
+    """A picture as a caller sent it, Gradio's JSON for a file, on its way to the thread that decodes and reads it."""
+
+    payload: Any
 
 
 # --- calls --------------------------------------------------------------------------------------------------------------
@@ -66,11 +68,11 @@ def refusal(sentence: str) -> gr.Error:
 
 
 def answering(function):
-    """Return a function that is known under the same name, and says in a sentence what nobody foresaw."""
+    """Return a function that is known under the same name, decodes what was sent, and says in a sentence what nobody foresaw."""
     @functools.wraps(function)
     def answered(*arguments):
         try:
-            return function(*arguments)
+            return function(*(decode(each.payload) if isinstance(each, Sent) else each for each in arguments))
         except gr.Error:
             raise
         except Exception as error:
@@ -85,9 +87,16 @@ class Page(gr.Blocks):
 
     async def preprocess_data(self, block_fn, inputs, state, explicit_call=False):
         """Return the inputs of a function, null for those that a caller leaves out at the end; raise gr.Error for JSON of the wrong
-        shape."""
+        shape.
+
+        Gradio would decode pictures without bounds, with errors that reach nobody, in a thread of its own.
+        """
         try:
             inputs = [*unmarked(inputs), *[None] * (len(block_fn.inputs) - max(1, len(inputs)))]
+            self.validate_inputs(block_fn, inputs)  # raises where even the first one is missing
+            if isinstance(block_fn.inputs[0], gr.Image):  # and perhaps a Textbox
+                return [each if each is None else Sent(each) if isinstance(block, gr.Image) else str(each)
+                        for block, each in zip(block_fn.inputs, inputs, strict=False)]
             return await super().preprocess_data(block_fn, inputs, state, explicit_call)
         except gr.Error:
             raise
@@ -96,6 +105,14 @@ class Page(gr.Blocks):
         finally:
             for block in block_fn.inputs:  # Gradio would remember the picture for as long as it remembers the caller
                 state._update_value_in_config(block._id, None)
+
+    async def postprocess_data(self, block_fn, predictions, state):
+        """Return the JSON of what a function gives. That of a Label is made here: Gradio would take a thread for it, look for files
+        in it, and remember it for as long as it remembers the caller."""
+        if [type(block) for block in block_fn.outputs] != [gr.Label]:
+            return await super().postprocess_data(block_fn, predictions, state)
+        label = block_fn.outputs[0].postprocess(predictions)
+        return [label.model_dump() if label else label]
 
 
 # Gradio describes every component of the page anew for every caller: half of its work in a call, and none of ours ever changes

@@ -103,12 +103,12 @@ def _find_lines(ink: np.ndarray, near_edge: float = EDGE) -> list[Line]:
     """Return the lines that run from left to right, up to 4 degrees askew; within the share `near_edge` of the height from the
     upper or lower edge they may be a frame's."""
     height, width = ink.shape
-    inked, near = cv2.reduce(ink, 0, cv2.REDUCE_MAX)[0] > INK_LEVEL // 2, max(2, width // 10)
+    inked, near = ink.max(axis=0) > INK_LEVEL // 2, max(2, width // 10)
     if inked.mean() < 0.5 or not (inked[:near].any() or inked[-near:].any()):  # the usual case: nothing runs to a border
         return []
     mask = (ink > INK_LEVEL // 2).view(np.uint8)
     runs = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((1, max(7, width // 10)), np.uint8))
-    inked = cv2.reduce(runs, 0, cv2.REDUCE_MAX)[0] > 0
+    inked = runs.max(axis=0) > 0
     if inked.mean() < 0.5 or not (inked[:near].any() or inked[-near:].any()):
         return []
     if not _could_hold_a_line(runs):

@@ -76,28 +76,26 @@ UNSEEN = (b"cookie", b"origin", b"range")  # headers that Gradio does not get: i
 async def lifespan(app):
     """Put the Door around Gradio's app as it starts, and sweep up behind it; for launch(app_kwargs={"lifespan": lifespan})."""
     app.middleware_stack = Door(app.middleware_stack, app.get_blocks())
-    let_everybody_in(app)
+    let_everybody_in(app.router)
     look_for_calls_first(app.router)
     sweeping = asyncio.create_task(keep_sweeping(Path(get_upload_folder())))
     yield
     sweeping.cancel()
 
 
-def let_everybody_in(app) -> None:
-    """Answer at once whether a caller has logged in: nobody has to here, and Gradio asks it in a thread for every request."""
-    async def nobody_asks() -> None:
-        pass
-
-    for route in app.routes:
-        for dependency in route.dependant.dependencies if hasattr(route, "dependant") else ():
-            if dependency.call.__name__ == "login_check":
-                app.dependency_overrides[dependency.call] = nobody_asks
+def let_everybody_in(router) -> None:
+    """Ask no caller whether he has logged in: nobody has to here, and Gradio asks it in a thread for every request."""
+    for route in router.routes:
+        if hasattr(route, "dependencies"):
+            route.dependencies = [each for each in route.dependencies if each.dependency.__name__ != "login_check"]
+        if inner := getattr(route, "original_router", None):  # of a router that was included
+            let_everybody_in(inner)
 
 
 def look_for_calls_first(router) -> None:
     """Put the addresses of calls before all others: FastAPI tries one after the other, and fifty were in front."""
     def is_call(route) -> bool:
-        inner = getattr(route, "original_router", None)  # of a router that was included
+        inner = getattr(route, "original_router", None)
         return any(map(is_call, inner.routes)) if inner else getattr(route, "path", "").startswith(CALLS)
 
     router.routes.sort(key=is_call, reverse=True)  # stable: calls, and all others, stay in their order

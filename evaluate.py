@@ -97,7 +97,7 @@ def evaluate(name: str | None, data_dir: str, strokes: str | None = None, tables
     test, pictures, probabilities = measure_test(recognizer, data_dir)
     metrics = {"date": date.today().isoformat(), "weights": describe_weights(recognizer, folder / WEIGHTS_FILE), "test": test,
                "limits": recognizer.net.facts.get("limits"), "corruptions": measure_corruptions(recognizer, pictures[:CORRUPTED]),
-               "speed": measure_speed(recognizer), "examples": read_examples(recognizer),
+               "speed": measure_speed(recognizer, pictures.seen[:64]), "examples": read_examples(recognizer),
                "versions": {"torch": torch.__version__, "numpy": np.__version__}}
     if before and before["weights"]["hash"] == metrics["weights"]["hash"]:
         metrics |= {part: before[part] for part in KEPT if part in before}

@@ -91,6 +91,16 @@ class NumberReading:
         return NumberReading("", "", [], [], 0.0, verdict, message, ink_text=ink_text, marks=marks)
 
 
+class Opened(NamedTuple):
+    """A picture before the network has seen it: its field, the pieces, the `groups` of them that could be digits, and how many
+    pixels of the picture one of the field's is."""
+
+    field: Field
+    pieces: Pieces
+    groups: list[Group]
+    zoom: float
+
+
 class FieldReader:
     """Reads whole numbers with a recogniser's network."""
 
@@ -136,9 +146,9 @@ class FieldReader:
         automaton = Rule(rule) if rule else None
         fields = [self._open(image) for image in images]
         dearest = np.inf if automaton else DEAREST  # a rule may want what the ink does not look like
-        chosen = [[] if isinstance(each, NumberReading) else [group for group in each[2] if group.cost <= dearest]
+        chosen = [[] if isinstance(each, NumberReading) else [group for group in each.groups if group.cost <= dearest]
                   for each in fields]
-        seen = [picture_of(each[0].ink, each[1], group.chosen) for each, groups in zip(fields, chosen, strict=True)
+        seen = [picture_of(each.field.ink, each.pieces, group.chosen) for each, groups in zip(fields, chosen, strict=True)
                 for group in groups]
         rows = iter(self.recognizer.probabilities(np.stack(seen)) if seen else ())
         readings = []
@@ -146,14 +156,12 @@ class FieldReader:
             if isinstance(each, NumberReading):
                 readings.append(each)
                 continue
-            field, pieces, _, zoom = each
-            looks = score(pieces, groups, np.array([next(rows) for _ in groups]).reshape(-1, 10))
-            readings.append(self._judge(field, pieces, zoom, looks, automaton))
+            looks = score(each.pieces, groups, np.array([next(rows) for _ in groups]).reshape(-1, 10))
+            readings.append(self._judge(each, looks, automaton))
         return readings
 
-    def _open(self, image) -> NumberReading | tuple[Field, Pieces, list[Group], float]:
-        """Return the field of a picture, its pieces, the groups of them that could be digits, and how many pixels of the picture
-        one of its pixels is; else a reading."""
+    def _open(self, image) -> NumberReading | Opened:
+        """Return a picture before the network has seen it; a reading at once where there is nothing to see."""
         try:
             pixels = to_pixels(image)
             field = find_field(pixels)
@@ -164,15 +172,16 @@ class FieldReader:
             if groups is None:
                 return NumberReading.without_digits("not_a_number", CROWDED)
             longest = max(pixels.shape[:2])
-            return field, pieces, groups, max(size_of(image)) / longest if longest == KEPT_SIDE else 1.0
+            return Opened(field, pieces, groups, max(size_of(image)) / longest if longest == KEPT_SIDE else 1.0)
         except PictureError as error:
             return NumberReading.without_digits("unreadable", str(error))
         except Exception:  # whatever odd objects do inside Pillow, numpy and OpenCV: the others in the batch are read
             logging.getLogger("digitvision").debug("unreadable", exc_info=True)
             return NumberReading.without_digits("unreadable", ODD)
 
-    def _judge(self, field: Field, pieces: Pieces, zoom: float, looks: list[Candidate], rule: Rule | None) -> NumberReading:
+    def _judge(self, opened: Opened, looks: list[Candidate], rule: Rule | None) -> NumberReading:
         """Return the reading of a field from the candidates that the network has seen."""
+        field, pieces, _, zoom = opened
         alone = best_ways(pieces, looks)
         ways = best_ways(pieces, looks, rule) if rule else alone
         ink_text = next(iter(alone))

@@ -1,6 +1,7 @@
 """From the pieces of a number to its likeliest strings: which pieces are a digit together, and the best paths through them."""
 
 from collections.abc import Sequence
+from heapq import heappushpop
 from typing import NamedTuple
 
 import numpy as np
@@ -178,23 +179,32 @@ def best_ways(pieces: Pieces, looks: list[Candidate], rule: Rule | None = None) 
         signs[last + 1].append((first, cost))
     for end in range(1, count + 1):
         ways: dict[str, Way] = {}
+        ahead = [-np.inf] * width  # a heap of scores, of a string each: what is behind all of them will not be followed
         for first, cost in signs[end]:
             for text, way in beam[first].items():
                 if text not in ways or ways[text].score < way.score - cost:
                     ways[text] = Way(way.score - cost, way.digits, (*way.signs, *range(first, end)), way.states)
+        for way in ways.values():
+            heappushpop(ahead, way.score)
         for look in ending[end]:
             skipped = tuple(piece for piece in range(look.first, look.last + 1) if piece not in look.chosen)
-            best = float(look.scores.max())
-            tried = [(DIGITS[value], float(look.scores[value])) for value in look.scores.argsort()[::-1]
-                     if rule or look.scores[value] > best - HOPELESS / 2]
-            for text, way in beam[look.first].items():
-                for digit, gain in tried:
+            scores = look.scores.tolist()
+            least = -np.inf if rule else max(scores) - HOPELESS / 2
+            tried = sorted(((gain, digit) for gain, digit in zip(scores, DIGITS, strict=True) if gain > least), reverse=True)
+            for text, way in beam[look.first].items():  # the best first, as its digits
+                if way.score + tried[0][0] <= ahead[0]:
+                    break
+                for gain, digit in tried:
                     longer, total = text + digit, way.score + gain
+                    if total <= ahead[0]:
+                        break
                     if longer in ways and ways[longer].score >= total:
                         continue
                     states = rule.step(way.states, digit) if rule else None
                     if rule and rule.needs(states) > most[end]:
                         continue
+                    if longer not in ways:
+                        heappushpop(ahead, total)
                     ways[longer] = Way(total, (*way.digits, look), (*way.signs, *skipped), states)
         kept = sorted(ways.items(), key=lambda item: -item[1].score)[:width]
         beam.append({text: way for text, way in kept if rule or way.score > kept[0][1].score - HOPELESS})

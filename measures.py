@@ -46,10 +46,10 @@ def calibrate(net: DigitNet, validation: Pictures) -> None:
     within it, with coverage, n, and the upper end of the 95 % interval of that share; and the sum of the two largest
     probabilities that 99 % of the digits reach ("not_a_digit"). How many of what is no digit stay below is noted beside it.
     """
-    logits = logits_of(net, validation.seen)
     digits = validation.labels != NO_DIGIT
-    net.temperature = fit_temperature(logits[digits], validation.labels[digits])
-    probabilities = (logits / net.temperature).softmax(1).double().numpy()
+    net.temperature = 1.0  # whatever it was: it says which pictures are in doubt
+    net.temperature = fit_temperature(logits_of(net, validation.seen[digits]), validation.labels[digits])
+    probabilities = (logits_of(net, validation.seen) / net.temperature).softmax(1).double().numpy()
     digits, labels = digits.numpy(), validation.labels.numpy()
     two = np.sort(probabilities, axis=1)[:, -2:].sum(axis=1)
     strange = float(np.quantile(two[digits], 0.01))

@@ -102,10 +102,12 @@ def frame(ink: np.ndarray) -> np.ndarray:
 
 def to_tensor(seen: np.ndarray | torch.Tensor) -> torch.Tensor:
     """Return (..., 28, 28) uint8 pictures as float32 (..., 1, 28, 28), normalised: what the network takes."""
-    return normalise((seen if isinstance(seen, torch.Tensor) else torch.tensor(seen)).unsqueeze(-3).float() / 255)
+    if isinstance(seen, np.ndarray):  # the same in half of the time: for one picture what counts is the number of torch's calls
+        return torch.from_numpy(normalise(seen[..., None, :, :].astype(np.float32) / 255))
+    return normalise(seen.unsqueeze(-3).float() / 255)
 
 
-def normalise(ink: torch.Tensor) -> torch.Tensor:
+def normalise(ink: np.ndarray | torch.Tensor) -> np.ndarray | torch.Tensor:
     """Return ink from 0 to 1, any shape, less MNIST's mean and over its standard deviation."""
     return (ink - MEAN) / STD
 
@@ -119,20 +121,21 @@ def lay_on_paper(pixels: np.ndarray) -> np.ndarray:
     """
     if pixels.ndim == 2 or pixels.shape[2] == 3:
         return pixels
-    colour, alpha = cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB), cv2.extractChannel(pixels, 3)
+    alpha = cv2.extractChannel(pixels, 3)
     if alpha.min() == 255:
-        return colour
+        return cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB)
     drawn = (alpha > alpha.max() // 2).view(np.uint8)  # half of the strongest: ink may be half transparent itself
-    grey = cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGBA2GRAY)
+    darkest, lightest, _, _ = cv2.minMaxLoc(grey, mask=drawn)
+    if darkest == lightest:  # one colour on nothing, as on a sketch pad: what covers is the drawing
+        return cv2.bitwise_not(alpha) if darkest < 128 else alpha
     mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(grey, mask=drawn))
-    if deviation == 0:  # one colour on nothing, as on a sketch pad: what covers is the drawing
-        return cv2.bitwise_not(alpha) if mean < 128 else alpha
     if deviation > MIN_CONTRAST and cv2.countNonZero(drawn) > drawn.size / 2:
         paper = float(np.median(grey[drawn > 0]))
     else:
         paper = 255 if mean < 128 else 0
     cover = cv2.merge([alpha, alpha, alpha])
-    ink = cv2.multiply(colour, cover, scale=1 / 255)
+    ink = cv2.multiply(cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB), cover, scale=1 / 255)
     return cv2.add(ink, cv2.convertScaleAbs(cv2.bitwise_not(cover), alpha=paper / 255))
 
 
@@ -225,7 +228,9 @@ def ink_levels(depth: np.ndarray) -> tuple[int, int]:
     a small digit on a large sheet.
     """
     split = int(cv2.threshold(depth, 0, 255, cv2.THRESH_OTSU)[0])
-    histogram = cv2.calcHist([depth], [0], None, [256], [0, 256]).ravel()  # (256,)
+    x, y, wide, high = cv2.boundingRect(depth)
+    histogram = cv2.calcHist([depth[y:y + high, x:x + wide]], [0], None, [256], [0, 256]).ravel()  # (256,)
+    histogram[0] += depth.size - wide * high  # to count the even paper around takes longer than all the rest
     middle, upper = _quantile(histogram[:split + 1], 0.5), _quantile(histogram[:split + 1], 0.85)
     peak = split + 1 + _quantile(histogram[split + 1:], 0.85)
     all_middle, all_upper = _quantile(histogram, 0.5), _quantile(histogram, 0.85)
@@ -351,4 +356,5 @@ def _variance(histogram: np.ndarray) -> float:
 
 def _quantile(histogram: np.ndarray, share: float) -> int:
     """Return the grey level below which `share` of a histogram lies; 0 for an empty one."""
-    return int(np.searchsorted(histogram.cumsum(), share * histogram.sum())) if histogram.any() else 0
+    below = histogram.cumsum()
+    return int(below.searchsorted(share * below[-1])) if len(below) and below[-1] else 0

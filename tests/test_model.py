@@ -10,6 +10,7 @@ from safetensors import safe_open
 
 from files import tensors_hash
 from model import WEIGHTS, DigitNet, find_weights, load_weights, save_weights
+from preprocess import normalise, see
 
 
 @pytest.fixture
@@ -110,11 +111,35 @@ def test_missing_weights_are_refused_with_the_next_step(tmp_path):
         find_weights(tmp_path / "nowhere")
 
 
-def test_a_picture_is_looked_at_a_second_time_half_a_pixel_away():
-    net, images = find_weights(), torch.nn.functional.pad(torch.rand(3, 1, 20, 20), (4, 4, 4, 4))
-    away = torch.tensor([[1, 0, -1 / 28], [0, 1, -1 / 28]]).expand(3, 2, 3)  # the side of the picture is 2
+@pytest.fixture(scope="module")
+def from_sure_to_nothing():
+    """Pictures of a 7 (60, 1, 28, 28), each with more noise than the one before."""
+    noise = torch.rand(28, 28, generator=torch.Generator().manual_seed(1))
+    seven = torch.from_numpy(see("examples/7_crossed_transparent.png")) / 255
+    return torch.stack([normalise(share * noise + (1 - share) * seven) for share in torch.linspace(0, 1, 60)])[:, None]
+
+
+@torch.no_grad()
+def test_what_is_in_doubt_is_looked_at_a_second_time_half_a_pixel_away(from_sure_to_nothing):
+    net, images = find_weights(), from_sure_to_nothing
+    away = torch.tensor([[1, 0, -1 / 28], [0, 1, -1 / 28]]).expand(len(images), 2, 3)  # the side of the picture is 2
     moved = torch.nn.functional.grid_sample(images, torch.nn.functional.affine_grid(away, images.shape, align_corners=False),
-                                            align_corners=False)
-    looks = [net.head(net.features(look)) for look in (images, moved)]
-    assert torch.allclose(net(images), sum(looks) / 2, atol=1e-3) and not torch.allclose(looks[0], looks[1], atol=0.1)
-    assert net.train()(images).shape == (3, 10)
+                                            padding_mode="border", align_corners=False)
+    first, second = (net.head(net.features(look)) for look in (images, moved))
+    likeliest = (first / net.temperature).softmax(1).sort(1, descending=True).values
+    doubt = (likeliest[:, 0] < 0.99) & (likeliest[:, :2].sum(1) > 0.24)
+    assert doubt.any() and not doubt.all() and likeliest[:, 0].max() > 0.99 and likeliest[:, :2].sum(1).min() < 0.24
+    both = (first + second) / 2
+    assert torch.allclose(net(images)[doubt], both[doubt], atol=1e-3) and not torch.allclose(first[doubt], both[doubt], atol=0.1)
+    assert torch.allclose(net(images)[~doubt], first[~doubt], atol=1e-5)
+    assert net.train()(images).shape == (60, 10)
+
+
+@torch.no_grad()
+def test_probabilities_cost_a_second_look_only_where_the_first_leaves_a_doubt(from_sure_to_nothing):
+    net, images, looked = find_weights(), from_sure_to_nothing, []
+    expected = (net(images) / net.temperature).softmax(1)
+    net.features.register_forward_hook(lambda module, given, result: looked.append(len(result)))
+    assert torch.allclose(net.probabilities(images), expected, atol=1e-5)
+    sure = net.probabilities(images[:1])
+    assert sure.max() > 0.99 and looked[0] == 60 and 0 < looked[1] < 60 and looked[2:] == [1]
