@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
+from gradio import route_utils
 from gradio.blocks import BlocksConfig
 from gradio.utils import get_upload_folder
 
 from decode import PictureError, open_picture
 from door import BROKEN, MAX_FILE, NO_PICTURE, NO_URL, TOO_LARGE
+
+ADDRESSES = 1000  # of the page that are remembered; more than it has are only made up by callers
 
 # --- pictures -----------------------------------------------------------------------------------------------------------
 
@@ -129,6 +132,26 @@ def described(number, rendered, block, renderable=None):
 
 
 BlocksConfig.config_for_block = staticmethod(described)
+
+
+# and it parses, in every call, the address that it was asked at
+address_of = route_utils.get_root_url
+FORWARDED = ("x-forwarded-host", "x-forwarded-proto", "x-gradio-server")  # headers of a proxy that change it
+addresses: dict[tuple, str] = {}
+
+
+def known_address(request, route_path, root_path):
+    """Return the address of the page, without a slash at its end, as a request asks for it; a remembered one where it can be."""
+    asked = (str(request.url), route_path, root_path, *map(request.headers.get, FORWARDED))
+    known = addresses.get(asked)
+    if known is None:
+        if len(addresses) >= ADDRESSES:
+            addresses.clear()
+        known = addresses[asked] = address_of(request, route_path, root_path)
+    return known
+
+
+route_utils.get_root_url = known_address
 
 
 def unmarked(payload):

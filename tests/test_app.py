@@ -133,6 +133,20 @@ def test_explain_says_what_the_page_says_and_shows_how(client, recognizer):
     assert Image.open(ink).size == (280, 280)
 
 
+def test_pictures_of_an_answer_lie_at_the_address_that_was_asked(server):
+    """Whoever asked before, and at whatever address; a proxy says in a header which one it was."""
+    body = json.dumps({"data": [data_url(PICTURE.read_bytes())]}).encode()
+    for _ in range(2):
+        for said, address in (({}, server), ({"X-Forwarded-Host": "digits.example"}, "http://digits.example"),
+                              ({"X-Forwarded-Host": "digits.example", "X-Forwarded-Proto": "https"}, "https://digits.example"),
+                              ({"Host": "another.example"}, "http://another.example")):
+            request = urllib.request.Request(f"{server}/gradio_api/run/explain", body, {"Content-Type": "application/json", **said})
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                _, stages, ink = json.load(answer)["data"]
+            urls = [ink["url"], *(stage["image"]["url"] for stage in stages)]
+            assert len(urls) > 3 and all(url.startswith(f"{address}/gradio_api/file=") for url in urls)
+
+
 def test_explain_shows_a_picture_without_ink_as_it_was_looked_at(client, tmp_path):
     Image.new("RGB", (60, 60), "white").save(tmp_path / "blank.png")
     facts, stages, ink = client.predict(handle_file(tmp_path / "blank.png"), api_name="/explain")
