@@ -21,7 +21,7 @@ import numpy as np
 from archive import fill
 from console import add_max_error, add_pictures, count_bad, end_well, find_pictures, in_parallel, share_processors
 from decode import KEPT_SIDE, PictureError, size_of, to_pixels
-from lattice import DEAREST, DOUBTS, Candidate, Group, Way, best_ways, doubts, groups_of, score, shares
+from lattice import DEAREST, DOUBTS, LOW, Candidate, Group, Way, best_ways, doubts, groups_of, score, shares
 from recognize import DIGITS, ODD, Recognizer
 from rules import Rule
 from segments import BIT, Field, Pieces, box_of, cut, find_field, picture_of
@@ -199,9 +199,10 @@ class FieldReader:
         (text, way), *others = ways.items()
         confidence = self.confidence(doubt)
         rest = (1 - confidence) / max(1 - probabilities[text], 1e-9)
-        signs = {piece: sign_of(pieces, way, piece) for piece in way.signs}
-        marks = tuple(Mark(box([piece]), sign) for piece, sign in signs.items())
-        order = sorted([(each.first, digit) for each, digit in zip(way.digits, text, strict=True)] + list(signs.items()))
+        signs = [(chosen, sign_of(pieces, way, chosen)) for chosen in things_of(pieces, way.signs)]
+        marks = tuple(Mark(box(chosen), sign) for chosen, sign in signs)
+        order = sorted([(each.first, digit) for each, digit in zip(way.digits, text, strict=True)]
+                       + [(chosen[0], sign) for chosen, sign in signs])
         reading = NumberReading(
             text, "".join(sign for _, sign in order), [DigitBox(box(each.chosen), each.probabilities) for each in way.digits],
             [Alternative(other, min(confidence, rest * probabilities[other])) for other, _ in others if other][:ALTERNATIVES],
@@ -225,20 +226,32 @@ def to_json(reading: NumberReading) -> dict:
             "marks": [{"sign": mark.sign, "box": list(mark.box)} for mark in reading.marks]}
 
 
-def sign_of(pieces: Pieces, way: Way, piece: int) -> str:
-    """Return what a piece that is no digit is, by its shape and its place on the line of digits."""
+def things_of(pieces: Pieces, chosen: tuple[int, ...]) -> list[list[int]]:
+    """Return pieces together with those that the same thing was cut into, if they are neighbours."""
+    found: list[list[int]] = []
+    for piece in sorted(chosen):
+        if found and piece == found[-1][-1] + 1 and pieces.things[piece] == pieces.things[piece - 1]:
+            found[-1].append(piece)
+        else:
+            found.append([piece])
+    return found
+
+
+def sign_of(pieces: Pieces, way: Way, chosen: list[int]) -> str:
+    """Return what some pieces that are no digit are, by their shape and their place on the line of digits."""
     boxes, height = pieces.boxes, pieces.height
     digits = [boxes[each.chosen] for each in way.digits]
     top = float(np.median([each[:, 1].min() for each in digits]))
     base = float(np.median([(each[:, 1] + each[:, 3]).max() for each in digits]))
-    _, above, wide, high = boxes[piece]
+    left, above = boxes[chosen, :2].min(axis=0)
+    wide, high = (boxes[chosen, :2] + boxes[chosen, 2:]).max(axis=0) - (left, above)
     middle = above + high / 2
+    if wide > 1.5 * high and high < LOW * height and top + 0.25 * (base - top) < middle < base - 0.15 * height:
+        return "-"
     if max(wide, high) >= 2 * BIT * height and high >= BIT * height:
         return "*"
     if above > base + 0.1 * height and high < 0.2 * height or above + high < top - 0.1 * height:
         return ""
-    if wide > 1.5 * high and top + 0.25 * (base - top) < middle < base - 0.15 * height:
-        return "-"
     if middle > base - 0.3 * height:
         return "," if high > 1.4 * wide or above + high > base + 0.12 * height else "."
     if max(wide, high) >= 0.25 * height:

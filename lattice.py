@@ -28,12 +28,15 @@ COSTS = {
     "ink": 5.3,  # for the ink that a cut goes through, in heights, half at either side
     "loose": 1.0,  # for a bit that lies neither above nor below the other pieces of the digit that it is taken for a part of
     "short": 10.0,  # for what a 1 is lower than three quarters of the line, in heights: the upstroke of one is none itself
+    "lying": 3.0,  # for what a 1 is wider than high, as a share of its height: a dash
     "sign": 5.5,  # for the larger side, in heights, of what is no digit and no bit; for its square where that is wide
     "fragment": 9.0,  # the same for what was cut off something, the rest of which is taken for digits
+    "dash": 4.0,  # for the height, in heights, of a thing that is flat and no bit
     "bit": 4.0,  # for the height, in heights, of a bit, for what it is higher than a comma
 }
 LONG = 1.7  # heights; longer things that were not cut are lines, and cost no more
 DOUBTS = 5  # measures of how sure a string is
+FLAT, LOW = 1.3, 0.8  # heights of its own, and of the line; what is wider and lower may be a dash
 COMMA = 0.2  # heights; lower bits, dots and dashes, are free to be none
 
 
@@ -135,9 +138,10 @@ def score(pieces: Pieces, groups: list[Group], probabilities: np.ndarray) -> lis
     surprise = -np.log(np.sort(probabilities, axis=1)[:, -2:].sum(axis=1))
     costs = np.array([group.cost for group in groups])
     scores = np.log(probabilities + 1e-9) - (costs + COSTS["strange"] * surprise)[:, None]
-    tops, feet = pieces.boxes[:, 1], pieces.boxes[:, 1] + pieces.boxes[:, 3]
-    high = np.array([feet[group.chosen].max() - tops[group.chosen].min() for group in groups]) / pieces.height
-    scores[:, 1] -= COSTS["short"] * (0.75 - high).clip(0)
+    (left, top), (right, foot) = pieces.boxes[:, :2].T, (pieces.boxes[:, :2] + pieces.boxes[:, 2:]).T
+    wide, high = np.array([(right[chosen].max() - left[chosen].min(), foot[chosen].max() - top[chosen].min())
+                           for _, _, chosen, _ in groups]).reshape(-1, 2).T
+    scores[:, 1] -= COSTS["short"] * (0.75 - high / pieces.height).clip(0) + COSTS["lying"] * (wide / high - 1).clip(0)
     return [Candidate(*group[:3], *rows) for group, *rows in zip(groups, probabilities, scores, strict=True)]
 
 
@@ -146,16 +150,18 @@ def signs_of(pieces: Pieces) -> list[tuple[int, int, float]]:
     found = []
     for thing in np.unique(pieces.things):
         rows = np.flatnonzero(pieces.things == thing)
-        sides = pieces.boxes[rows, 2:].max(axis=1) / pieces.height
+        first, last, boxes = int(rows[0]), int(rows[-1]), pieces.boxes[rows] / pieces.height
+        sides = boxes[:, 2:].max(axis=1)
+        wide, high = (boxes[:, :2] + boxes[:, 2:]).max(axis=0) - boxes[:, :2].min(axis=0)
         if len(rows) == 1:
-            high = pieces.boxes[rows[0], 3] / pieces.height
-            cost = COSTS["bit"] * max(0.0, high - COMMA) if pieces.bits[rows[0]] else COSTS["sign"] * min(LONG, sides[0])
-            found.append((int(rows[0]), int(rows[0]), cost))
-            continue
-        found += [(int(row), int(row), COSTS["fragment"] * side) for row, side in zip(rows, sides, strict=True)]
-        if rows[-1] - rows[0] == len(rows) - 1:
-            wide = np.ptp([pieces.boxes[rows, 0], pieces.boxes[rows, 0] + pieces.boxes[rows, 2]]) / pieces.height
-            found.append((int(rows[0]), int(rows[-1]), COSTS["sign"] * max(wide, wide * wide, *sides)))
+            cost = COSTS["bit"] * max(0.0, high - COMMA) if pieces.bits[first] else COSTS["sign"] * min(LONG, sides[0])
+        else:
+            found += [(int(row), int(row), COSTS["fragment"] * side) for row, side in zip(rows, sides, strict=True)]
+            cost = COSTS["sign"] * max(wide, wide * wide, *sides)
+        if wide > FLAT * high and high < LOW and not pieces.bits[first]:
+            cost = min(cost, COSTS["dash"] * high)
+        if last - first == len(rows) - 1:  # no pieces of other things between its own
+            found.append((first, last, float(cost)))
     return found
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import product
 
 import cv2
 import numpy as np
@@ -17,8 +18,8 @@ from PIL import Image
 from archive import COLUMNS
 from bench import fuzz
 from data import draw
-from fields import FieldReader, to_json
-from segments import cut, find_field
+from fields import FieldReader, things_of, to_json
+from segments import Pieces, cut, find_field
 
 
 def overlap(one, other) -> float:
@@ -101,6 +102,23 @@ def test_separators_are_reported_and_are_no_digits(reader, text):
     assert reading.display == text
     assert [mark.sign for mark in reading.marks] == [sign for sign in text if not sign.isdigit()]
     assert "No digits: " in reading.message
+
+
+@pytest.mark.parametrize("long, rise", [*product((0.5, 0.9, 1.3), (0.0, 0.2, 0.4))])
+@pytest.mark.parametrize("text", ["1750", "407,", "74."])
+def test_a_dash_behind_an_amount_is_one_sign_however_long_and_slanted(reader, text, long, rise):
+    picture, boxes = make_number(text, margin=160)
+    high = boxes[0][3]
+    x, y = picture.shape[1] - 160 + 0.25 * high, 160 + 0.6 * high
+    cv2.line(picture, (int(x), int(y)), (int(x + long * high), int(y - rise * long * high)), 0, 9, cv2.LINE_AA)
+    assert reader.read(picture).display == text + "-"
+
+
+def test_what_was_cut_but_is_no_digit_is_one_sign():
+    ones = np.ones(6, int)
+    pieces = Pieces(np.zeros((1, 1), int), np.ones((6, 4), int), 40.0, np.array([3, 3, 1, 3, 5, 5]), 0.0 * ones, ones > 1, 0, 0.0)
+    assert things_of(pieces, (5, 4, 0, 1, 2, 3)) == [[0, 1], [2], [3], [4, 5]]
+    assert things_of(pieces, (1, 2)) == [[1], [2]] and things_of(pieces, ()) == []
 
 
 def test_stars_around_an_amount_are_shown_as_stars(reader):

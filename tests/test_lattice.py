@@ -8,7 +8,7 @@ import pytest
 from conftest import make_number
 
 from fields import CROWDED, FieldReader
-from lattice import COSTS, DEAREST, groups_of, last_of_things, score, shape_costs
+from lattice import COSTS, DEAREST, groups_of, last_of_things, score, shape_costs, signs_of
 from segments import Pieces, cut, find_field
 
 
@@ -75,9 +75,28 @@ def test_what_no_digit_looks_like_is_not_shown_to_the_network_unless_a_rule_asks
 
 
 def test_a_score_is_the_logarithm_of_the_probability_less_the_costs():
-    pieces = make_pieces((0, 22, 20, 18), (30, 0, 20, 40))
+    pieces = make_pieces((0, 22, 27, 18), (30, 0, 20, 40))
     groups = groups_of(pieces)
     one, *_ = score(pieces, groups, np.full((len(groups), 10), 0.1))
     cost = groups[0].cost - COSTS["strange"] * np.log(0.2)
     assert one.scores[7] == pytest.approx(np.log(0.1) - cost) and cost > 0
-    assert one.scores[1] == pytest.approx(one.scores[7] - COSTS["short"] * (0.75 - 18 / 40))
+    assert one.scores[1] == pytest.approx(one.scores[7] - COSTS["short"] * (0.75 - 18 / 40) - COSTS["lying"] * (27 / 18 - 1))
+
+
+@pytest.mark.parametrize("box, bit, cost", [
+    ((0, 10, 40, 12), False, 0.3 * COSTS["dash"]),
+    ((0, 10, 80, 12), False, 0.3 * COSTS["dash"]),  # however long
+    ((0, 10, 20, 16), False, 0.5 * COSTS["sign"]),  # not as flat
+    ((0, 0, 60, 40), False, 1.5 * COSTS["sign"]),  # not as low
+    ((0, 10, 20, 12), True, 0.1 * COSTS["bit"]),
+])
+def test_a_thing_that_is_flat_may_be_a_dash(box, bit, cost):
+    assert signs_of(make_pieces(box, bits=[bit])) == [(0, 0, pytest.approx(cost))]
+
+
+def test_a_thing_is_taken_for_a_sign_as_a_whole_or_in_pieces():
+    pieces = make_pieces((0, 0, 40, 40), (40, 0, 20, 40), things=[0, 0])
+    fragments = [(0, 0, COSTS["fragment"]), (1, 1, COSTS["fragment"])]
+    assert signs_of(pieces) == [*fragments, (0, 1, pytest.approx(1.5 ** 2 * COSTS["sign"]))]
+    flat = make_pieces((0, 10, 40, 16), (40, 10, 40, 16), things=[0, 0])
+    assert signs_of(flat)[-1] == (0, 1, pytest.approx(0.4 * COSTS["dash"]))
