@@ -11,10 +11,12 @@ HANDS = {  # how often a redrawn digit gets the style of another hand
 
 
 def restyle(sample: list[np.ndarray], label: str, style: str, reach: float = 1.0) -> list[np.ndarray]:
-    """Return a sample as another hand writes it: a "hooked" or "footed" 1, a "crossed" 7, a "slashed" 0, an "open" 4.
+    """Return a sample as another hand writes it: a "hooked", "climbing" or "footed" 1, a "crossed" 7, a "slashed" or "flat" 0, an
+    "open" 4, a "hanging" 9.
 
-    The first four get a stroke more, and `reach` makes hook, foot and cross longer or shorter. An open 4 loses what its last
-    stroke has in the upper two fifths, if that is a stroke of its own which begins there. Any other sample comes back as it is.
+    Hook, upstroke, foot, cross and slash are a stroke more; `reach` makes all but the last longer or shorter. A flat 0 is wider by
+    `reach`. An open 4 loses what its last stroke has in the upper two fifths, if that is a stroke of its own which begins there. A
+    hanging 9 is a ring from whose foot, or further left by `reach`, the stem hangs. Any other sample comes back as it is.
     """
     points = np.concatenate(sample)
     low, high = points.min(axis=0), points.max(axis=0)
@@ -30,6 +32,16 @@ def restyle(sample: list[np.ndarray], label: str, style: str, reach: float = 1.0
     elif (label, style) == ("1", "footed"):
         foot = points[points[:, 1].argmax()]
         extra = foot + np.array([[-0.25, 0.0], [0.25, 0.0]]) * reach * size
+    elif (label, style) == ("1", "climbing"):
+        top = points[points[:, 1].argmin()]
+        extra = np.array([top + np.array([-0.22, 0.5]) * reach * size, top])
+    elif (label, style) == ("0", "flat"):
+        return [((stroke - middle) * (1 + 0.9 * reach, 1) + middle).astype(np.float32) for stroke in sample]
+    elif (label, style) == ("9", "hanging"):
+        half = (high - low) / (2, 4)  # of the ring's width and height
+        turn = np.pi / 2 + 0.9 * (reach - 0.6) + np.linspace(0, 2 * np.pi, 33)  # from its foot or the left of it, over the top
+        ring = low + half * (1 + np.stack([np.cos(turn), np.sin(turn)], axis=1))
+        return [np.vstack([ring, [ring[-1, 0] + 0.4 * half[0], high[1]]]).astype(np.float32)]
     elif (label, style) == ("4", "open") and len(sample) > 1 and np.ptp(sample[-1][:, 1]) > 0.6 * np.ptp(points[:, 1]):
         below = sample[-1][sample[-1][:, 1] > low[1] + 0.4 * np.ptp(points[:, 1])]
         return [*sample[:-1], below] if len(below) > 1 else sample

@@ -42,8 +42,7 @@ HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")  # ORG/NAME or ORG/NAME@RE
 PATIENCE = 5  # seconds that the hub may be silent before it counts as out of reach
 LARGEST = 100_000_000  # bytes of a weights file that is opened or fetched; one of ours has some two million
 COMMIT = re.compile("[0-9a-f]{40}")  # the name of a state of a repository that never changes
-SURE = 0.99  # of a probability; a picture that reaches it at first sight is not looked at again,
-NOTHING = 0.24  # of the two largest together; nor one that stays at it: where all ten are even, two have 0.2
+SURE = 0.99  # of a probability; a picture that reaches it at first sight is not looked at again
 
 
 class DigitNet(
@@ -87,7 +86,7 @@ class DigitNet(
         first = self.head(self.features(images))
         if self.training:
             return first
-        again = self._in_doubt(self._shares(first))[:, None]
+        again = self._shares(first).amax(dim=1, keepdim=True) < SURE  # (B, 1)
         return torch.where(again, (first + self._second_look(images)) / 2, first)
 
     @torch.inference_mode()
@@ -98,8 +97,8 @@ class DigitNet(
         """
         logits = self.head(self.features(images))
         probabilities = self._shares(logits)
-        if (probabilities.amax(dim=1) < SURE).any():
-            again = self._in_doubt(probabilities)  # (B,)
+        again = probabilities.amax(dim=1) < SURE  # (B,)
+        if again.any():
             probabilities[again] = self._shares((logits[again] + self._second_look(images[again])) / 2)
         return probabilities
 
@@ -109,12 +108,6 @@ class DigitNet(
 
     def _shares(self, logits: torch.Tensor) -> torch.Tensor:
         return (logits / self.temperature).softmax(dim=1)
-
-    @staticmethod
-    def _in_doubt(probabilities: torch.Tensor) -> torch.Tensor:
-        """Return (B,) bool: which probabilities (B, 10) of a first look are neither a digit's for sure nor those of no digit."""
-        two = probabilities.topk(2, dim=1).values
-        return (two[:, 0] < SURE) & (two.sum(dim=1) > NOTHING)
 
     def folded(self) -> "DigitNet":
         """Return a copy that gives the same answers sooner: batch norm inside the convolutions, channels last. In eval mode."""

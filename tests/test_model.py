@@ -126,9 +126,8 @@ def test_what_is_in_doubt_is_looked_at_a_second_time_half_a_pixel_away(from_sure
     moved = torch.nn.functional.grid_sample(images, torch.nn.functional.affine_grid(away, images.shape, align_corners=False),
                                             padding_mode="border", align_corners=False)
     first, second = (net.head(net.features(look)) for look in (images, moved))
-    likeliest = (first / net.temperature).softmax(1).sort(1, descending=True).values
-    doubt = (likeliest[:, 0] < 0.99) & (likeliest[:, :2].sum(1) > 0.24)
-    assert doubt.any() and not doubt.all() and likeliest[:, 0].max() > 0.99 and likeliest[:, :2].sum(1).min() < 0.24
+    doubt = (first / net.temperature).softmax(1).amax(1) < 0.99
+    assert 10 < doubt.sum() < 55
     both = (first + second) / 2
     assert torch.allclose(net(images)[doubt], both[doubt], atol=1e-3) and not torch.allclose(first[doubt], both[doubt], atol=0.1)
     assert torch.allclose(net(images)[~doubt], first[~doubt], atol=1e-5)
