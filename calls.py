@@ -15,7 +15,8 @@ from gradio.utils import get_upload_folder
 from decode import PictureError, open_picture
 from door import BROKEN, MAX_FILE, NO_PICTURE, NO_URL, TOO_LARGE
 
-ADDRESSES = 1000  # of the page that are remembered; more than it has are only made up by callers
+ADDRESSES, LONGEST_ADDRESS = 1000, 500  # of the page that are remembered: how many, and of how many characters
+NO_RULE = r"This rule is no text. Send a regular expression such as \d{5}, or none."
 
 # --- pictures -----------------------------------------------------------------------------------------------------------
 
@@ -97,9 +98,11 @@ class Page(gr.Blocks):
         try:
             inputs = [*unmarked(inputs), *[None] * (len(block_fn.inputs) - max(1, len(inputs)))]
             self.validate_inputs(block_fn, inputs)  # raises where even the first one is missing
-            if isinstance(block_fn.inputs[0], gr.Image):  # and perhaps a Textbox
-                return [each if each is None else Sent(each) if isinstance(block, gr.Image) else str(each)
-                        for block, each in zip(block_fn.inputs, inputs, strict=False)]
+            if isinstance(block_fn.inputs[0], gr.Image):  # and perhaps a Textbox for a rule
+                picture, *rules = inputs[:len(block_fn.inputs)]
+                if any(type(rule) not in (str, int, float, type(None)) for rule in rules):  # a number is taken for its digits
+                    raise refusal(NO_RULE)
+                return [None if picture is None else Sent(picture), *(rule if rule is None else str(rule) for rule in rules)]
             return await super().preprocess_data(block_fn, inputs, state, explicit_call)
         except gr.Error:
             raise
@@ -143,11 +146,12 @@ addresses: dict[tuple, str] = {}
 def known_address(request, route_path, root_path):
     """Return the address of the page, without a slash at its end, as a request asks for it; a remembered one where it can be."""
     asked = (str(request.url), route_path, root_path, *map(request.headers.get, FORWARDED))
-    known = addresses.get(asked)
-    if known is None:
+    if (known := addresses.get(asked)) is None:
+        known = address_of(request, route_path, root_path)
         if len(addresses) >= ADDRESSES:
             addresses.clear()
-        known = addresses[asked] = address_of(request, route_path, root_path)
+        if len("".join(filter(None, asked))) <= LONGEST_ADDRESS:
+            addresses[asked] = known
     return known
 
 

@@ -5,6 +5,7 @@ import re
 from huggingface_hub import EvalResult, ModelCard
 
 from composing import BY_A_MACHINE, LONGEST, SEED
+from hands import HANDS
 from measures import BINS
 from model import HERE
 
@@ -43,7 +44,8 @@ def card_tables(metrics: dict) -> str:
             (name, _percent(row["road"]), f"{100 * row['plain']['share']:.1f} %", f"{row['road']['n']:,}")
             for name, row in hands["conditions"].items()])
         lines += _table(("Style", "Right (95 % interval)", "n"), [
-            (name, _percent(row), f"{row['n']:,}") for name, row in hands["styles"].items()])
+            (name if _learned(name) else f"{name} (never learned)", _percent(row), f"{row['n']:,}")
+            for name, row in hands["styles"].items()])
         lines += [f"Over {writers['n']} writers: {100 * writers['mean']:.2f} +- {100 * writers['deviation']:.2f} % right on the "
                   f"clean pad; the worst tenth of them {100 * writers['worst_tenth']:.2f} %. Without the "
                   f"{hands['conditions']['clean pad']['road']['n'] - hands['whole']['n']} samples found broken: "
@@ -84,6 +86,12 @@ def card_tables(metrics: dict) -> str:
         ("the network alone", f"{speed['network']:.2f}"),
         ("the network, in batches of 64", f"{speed['network_in_batches_of_64']:.2f}")])
     return "\n".join([*lines, f"On {speed['machine']}.", ""])
+
+
+def _learned(style: str) -> bool:
+    """Say whether a style, as "crossed 7", is among those that redrawn digits get."""
+    name, digit = style.split()
+    return name in HANDS.get(digit, ())
 
 
 def _table(head: tuple, rows: list[tuple]) -> list[str]:

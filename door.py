@@ -86,8 +86,9 @@ async def lifespan(app):
 def let_everybody_in(router) -> None:
     """Ask no caller whether he has logged in: nobody has to here, and Gradio asks it in a thread for every request."""
     for route in router.routes:
-        if hasattr(route, "dependencies"):
+        if hasattr(route, "dependencies"):  # of a route of the app's own, and of what becomes of one that was included
             route.dependencies = [each for each in route.dependencies if each.dependency.__name__ != "login_check"]
+            route.dependant.dependencies = [each for each in route.dependant.dependencies if each.call.__name__ != "login_check"]
         if inner := getattr(route, "original_router", None):  # of a router that was included
             let_everybody_in(inner)
 
@@ -95,7 +96,7 @@ def let_everybody_in(router) -> None:
 def look_for_calls_first(router) -> None:
     """Put the addresses of calls before all others: FastAPI tries one after the other, and fifty were in front."""
     def is_call(route) -> bool:
-        inner = getattr(route, "original_router", None)
+        inner = getattr(route, "original_router", None)  # of a router that was included
         return any(map(is_call, inner.routes)) if inner else getattr(route, "path", "").startswith(CALLS)
 
     router.routes.sort(key=is_call, reverse=True)  # stable: calls, and all others, stay in their order

@@ -21,7 +21,7 @@ import numpy as np
 from archive import fill
 from console import add_max_error, add_pictures, count_bad, end_well, find_pictures, in_parallel, share_processors
 from decode import KEPT_SIDE, PictureError, size_of, to_pixels
-from lattice import DEAREST, DOUBTS, LOW, Candidate, Group, Way, best_ways, doubts, groups_of, score, shares
+from lattice import DEAREST, DOUBTS, FLAT, LOW, Candidate, Group, Way, best_ways, doubts, groups_of, score, shares
 from recognize import DIGITS, ODD, Recognizer
 from rules import Rule
 from segments import BIT, Field, Pieces, box_of, cut, find_field, picture_of
@@ -142,7 +142,7 @@ class FieldReader:
         return self.read_batch([image], rule)[0]
 
     def read_batch(self, images: Iterable, rule: str | None = None) -> list[NumberReading]:
-        """Return the numbers in some pictures, in their order, from one forward pass; a bad picture spoils no other."""
+        """Return the numbers in some pictures, in their order, all shown to the network together; a bad picture spoils no other."""
         automaton = Rule(rule) if rule else None
         fields = [self._open(image) for image in images]
         dearest = np.inf if automaton else DEAREST  # a rule may want what the ink does not look like
@@ -246,7 +246,7 @@ def sign_of(pieces: Pieces, way: Way, chosen: list[int]) -> str:
     left, above = boxes[chosen, :2].min(axis=0)
     wide, high = (boxes[chosen, :2] + boxes[chosen, 2:]).max(axis=0) - (left, above)
     middle = above + high / 2
-    if wide > 1.5 * high and high < LOW * height and top + 0.25 * (base - top) < middle < base - 0.15 * height:
+    if wide > FLAT * high and high < LOW * height and top + 0.25 * (base - top) < middle < base - 0.15 * height:
         return "-"
     if max(wide, high) >= 2 * BIT * height and high >= BIT * height:
         return "*"

@@ -47,7 +47,7 @@ def calibrate(net: DigitNet, validation: Pictures) -> None:
     probabilities that 99 % of the digits reach ("not_a_digit"). How many of what is no digit stay below is noted beside it.
     """
     digits = validation.labels != NO_DIGIT
-    net.temperature = 1.0  # whatever it was: it says which pictures are in doubt
+    net.temperature = 1.0  # whatever it was: by it a picture is in doubt, and at 1 nearly all are, so that the fit is of two looks
     net.temperature = fit_temperature(logits_of(net, validation.seen[digits]), validation.labels[digits])
     probabilities = (logits_of(net, validation.seen) / net.temperature).softmax(1).double().numpy()
     digits, labels = digits.numpy(), validation.labels.numpy()

@@ -155,7 +155,7 @@ class Recognizer:
         return self.read_batch([image])[0]
 
     def read_batch(self, images: Iterable) -> list[Reading]:
-        """Return the readings of some pictures, in their order, from one forward pass; a bad picture spoils no other.
+        """Return the readings of some pictures, in their order, all shown to the network together; a bad picture spoils no other.
 
         A picture that is not read surely, and into which neighbours reach from the border, is looked at again.
         """

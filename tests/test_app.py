@@ -19,6 +19,7 @@ from conftest import ROOT, free_port, heed_ctrl_c, make_field, make_number, make
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
+from starlette.requests import Request
 
 PICTURE = ROOT / "examples" / "7_crossed_transparent.png"
 DIGITS = "0123456789"
@@ -147,6 +148,21 @@ def test_pictures_of_an_answer_lie_at_the_address_that_was_asked(server):
             assert len(urls) > 3 and all(url.startswith(f"{address}/gradio_api/file=") for url in urls)
 
 
+def test_addresses_that_callers_make_up_are_not_kept_for_ever(monkeypatch):
+    import calls
+
+    def ask(host: str) -> str:
+        headers = [(b"host", b"a"), (b"x-forwarded-host", host.encode())]
+        request = Request({"type": "http", "scheme": "http", "path": "/x", "query_string": b"", "headers": headers})
+        return calls.known_address(request, "/x", None)
+
+    monkeypatch.setattr(calls, "addresses", {})
+    assert ask("h" * 1000) == "http://" + "h" * 1000 and not calls.addresses  # too long
+    for number in range(3 * calls.ADDRESSES // 2):
+        assert ask(f"host{number}") == f"http://host{number}"
+    assert len(calls.addresses) == calls.ADDRESSES // 2
+
+
 def test_explain_shows_a_picture_without_ink_as_it_was_looked_at(client, tmp_path):
     Image.new("RGB", (60, 60), "white").save(tmp_path / "blank.png")
     facts, stages, ink = client.predict(handle_file(tmp_path / "blank.png"), api_name="/explain")
@@ -196,7 +212,7 @@ def test_a_rule_goes_with_the_picture_and_one_that_is_none_is_a_sentence(server,
         client.predict(handle_file(file), "(", api_name="/read_number")
     status, envelope = post(server, "run/read_number", json.dumps({"data": [data_url(file.read_bytes()), "("]}).encode())
     assert status == 500 and envelope["error"] == error.value.message
-    for rule in (["1"], {"a": 1}, "1" * 500):  # a number is taken for its digits
+    for rule in (["1"], {"a": 1}, True, "1" * 500):  # a number is taken for its digits
         status, envelope = post(server, "run/read_number", json.dumps({"data": [data_url(file.read_bytes()), rule]}).encode())
         assert status == 500 and envelope["error"].endswith("."), rule
 

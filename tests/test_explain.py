@@ -29,6 +29,15 @@ def test_the_map_is_the_fall_of_the_log_odds(recognizer, seven):
     assert after.probabilities[7] < before.probabilities[7]
 
 
+def test_covered_ink_is_all_that_differs_between_looks(recognizer, seven):
+    """A sure picture is read at first sight, and what is covered is not: the map is made of first looks alone."""
+    looks = []
+    handle = recognizer.quick.features.register_forward_hook(lambda module, given, result: looks.append(len(result)))
+    map = evidence(recognizer, seven[0], "7")
+    handle.remove()
+    assert len(looks) == 1 and looks[0] > 50 and np.array_equal(map, seven[1])
+
+
 def test_ink_that_makes_another_digit_of_it_spoke_against(recognizer):
     seen = recognizer.read(make_sketch("0")).seen
     assert evidence(recognizer, seen, "1").min() < 0  # the side of an oval

@@ -8,7 +8,7 @@ import pytest
 from conftest import make_number
 
 from fields import CROWDED, FieldReader
-from lattice import COSTS, DEAREST, groups_of, last_of_things, score, shape_costs, signs_of
+from lattice import BEAM, COSTS, DEAREST, Candidate, best_ways, groups_of, last_of_things, score, shape_costs, signs_of
 from segments import Pieces, cut, find_field
 
 
@@ -72,6 +72,27 @@ def test_what_no_digit_looks_like_is_not_shown_to_the_network_unless_a_rule_asks
     reader.read(picture)
     reader.read(picture, r"\d+")
     assert shown == [sum(group.cost <= DEAREST for group in groups), len(groups)] and shown[0] < shown[1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_given_up_on_the_way_is_never_among_the_best(seed):
+    """The strings are the best of all that there are."""
+    random = np.random.default_rng(seed)
+    pieces = make_pieces(*[(25 * place, 0, 20, 40) for place in range(4)])
+    groups = groups_of(pieces)
+    looks = [Candidate(*group[:3], np.full(10, 0.1), random.normal(-2, 2, 10)) for group in groups]
+    ends = [{"": 0.0}]  # for every piece all strings before it, each with its best score
+    for end in range(1, 5):
+        found = {}
+        steps = [(each.first, str(digit), each.scores[digit]) for each in looks if each.last + 1 == end for digit in range(10)]
+        steps += [(first, "", -cost) for first, last, cost in signs_of(pieces) if last + 1 == end]
+        for first, digit, gain in steps:
+            for text, before in ends[first].items():
+                found[text + digit] = max(found.get(text + digit, -np.inf), before + gain)
+        ends.append(found)
+    best = sorted(ends[-1], key=ends[-1].get, reverse=True)[:BEAM]
+    ways = best_ways(pieces, looks)
+    assert list(ways) == best and [way.score for way in ways.values()] == pytest.approx([ends[-1][text] for text in best])
 
 
 def test_a_score_is_the_logarithm_of_the_probability_less_the_costs():

@@ -179,6 +179,8 @@ def test_the_onnx_file_is_pushed_beside_the_weights_and_answers_as_torch_does(hu
     assert (probabilities.name, probabilities.type, probabilities.shape) == ("probabilities", "tensor(float)", ["B", 10])
     assert session.get_modelmeta().custom_metadata_map["digitvision_weights"] == net.facts["hash"]
     drawn = to_tensor(np.stack([see(make_sketch(digit)) for digit in "01457"]))
+    sure = net.probabilities(drawn).amax(dim=1) > 0.99  # at first sight; noise is not
+    assert sure.any()
     for batch in (drawn[:1], drawn, torch.randn(64, 1, 28, 28), torch.randn(257, 1, 28, 28) * 3):
         answer = session.run(None, {"images": batch.numpy()})[0]
         assert np.abs(answer - net.probabilities(batch).numpy()).max() < 1e-5
