@@ -16,6 +16,7 @@ from decode import PictureError, open_picture
 from door import BROKEN, MAX_FILE, NO_PICTURE, NO_URL, TOO_LARGE
 
 ADDRESSES, LONGEST_ADDRESS = 1000, 500  # of the page that are remembered: how many, and of how many characters
+FORWARDED = ("x-forwarded-host", "x-forwarded-proto", "x-gradio-server")  # headers of a proxy that change an address
 NO_RULE = r"This rule is no text. Send a regular expression such as \d{5}, or none."
 
 # --- pictures -----------------------------------------------------------------------------------------------------------
@@ -139,7 +140,6 @@ BlocksConfig.config_for_block = staticmethod(described)
 
 # and it parses, in every call, the address that it was asked at
 address_of = route_utils.get_root_url
-FORWARDED = ("x-forwarded-host", "x-forwarded-proto", "x-gradio-server")  # headers of a proxy that change it
 addresses: dict[tuple, str] = {}
 
 

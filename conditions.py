@@ -157,7 +157,7 @@ BROKEN = frozenset((
     "bc2a38b0",  # a 2, labelled 1
 ))
 
-# written by `hands.restyle`; only their own digit is measured; the last three are never learned (hands.HANDS)
+# written by `hands.restyle`; only their own digit is measured; what hands.HANDS does not have is never learned
 STYLES = {"crossed 7": "7", "hooked 1": "1", "open 4": "4", "slashed 0": "0", "climbing 1": "1", "flat 0": "0", "hanging 9": "9"}
 
 

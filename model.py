@@ -42,7 +42,7 @@ HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")  # ORG/NAME or ORG/NAME@RE
 PATIENCE = 5  # seconds that the hub may be silent before it counts as out of reach
 LARGEST = 100_000_000  # bytes of a weights file that is opened or fetched; one of ours has some two million
 COMMIT = re.compile("[0-9a-f]{40}")  # the name of a state of a repository that never changes
-SURE = 0.99  # of a probability; a picture that reaches it at first sight is not looked at again
+SURE = 0.99  # of a probability; a picture that reaches it at first sight is not looked at again (no mistake more: LOG.md)
 
 
 class DigitNet(
