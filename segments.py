@@ -22,14 +22,16 @@ SPECK = 0.002  # of the squared height of the line; less ink than this is dirt
 WIDE = 0.5  # wider things may be several digits that touch
 SWAY = 0.07  # how far a cut may leave its column, to either side
 THICK = 0.6  # ink that a cut may go through
-CORNER = 0.1  # the neighbourhood in which a corner is looked for
-SHARED = 0.05  # beyond a cut; ink that both sides may be made of, as where two zeros touch
-PIECE = 0.03  # of the squared height; no piece has less ink, and so no two cuts are nearer to one another
+CORNER = 0.05  # the neighbourhood in which a corner is looked for
+SHARED = 0.03  # beyond a cut; ink that both sides may be made of, as where two zeros touch
+PIECE = 0.04  # of the squared height; no piece has less ink, and so no two cuts are nearer to one another
 BIT = 0.4  # lower things than this are bits: dots, commas, dashes, the flag of a 5
 
-STRAY = 0.01  # pixels of ink that a cut would rather go through than leave its column by a pixel
-SIDESTEP = 0.02  # the same for a step across from one row to the next
-TURN = 2.0  # pixels of ink that a corner is worth, where strokes meet, at its sharpest
+STRAY = 0.005  # pixels of ink that a cut would rather go through than leave its column by a pixel
+SIDESTEP = 0.2  # the same for a step across from one row to the next
+TURN = 1.5  # pixels of ink that a corner is worth, where strokes meet, at its sharpest
+STROKE = 85  # of the depths of a thing's ink the percentile that is half of its strokes' width
+MERGED = 0.95, 1.3  # of that half; from here on deeper ink costs less, and none here: two strokes lie there side by side
 
 
 class Field(NamedTuple):
@@ -47,7 +49,7 @@ class Pieces(NamedTuple):
 
     labels (H, W): 1 to N where a piece is, 0 elsewhere; boxes (N, 4) x, y, width, height; height: of the line of digits
     things (N,): number of the connected thing that a piece was cut from
-    cuts (N,): ink that the cut at a piece's left goes through, in heights; 0 where there is none
+    cuts (N,): what the cut at a piece's left costs, as ink that it goes through, in heights; 0 where there is none
     bits (N,): is it a dot, a comma, a dash or the like; specks: how much dirt was left out; lean: of the digits
     """
 
@@ -158,7 +160,8 @@ def _cut_thing(ink: np.ndarray, mask: np.ndarray, height: float, lean: float) ->
     The cheapest cut comes first. Each that follows goes around those before it, and counts where a piece is left at either side.
     """
     leaning = abs(lean) > 2 * SWAY  # further than an upright cut may follow
-    ways = sorted([*_ways(ink, height, 0.0), *(_ways(ink, height, lean) if leaning else ())], key=lambda way: way[0])
+    prices = prices_of(ink, height)
+    ways = sorted([*_ways(prices, height, 0.0), *(_ways(prices, height, lean) if leaning else ())], key=lambda way: way[0])
     columns, least = np.arange(ink.shape[1]), max(3, round(PIECE * height * height))
     beyond, costs = [mask, np.zeros_like(mask)], [0.0, 0.0]  # right of its left end, of every cut, of its right end
     sizes = [np.count_nonzero(mask), 0]
@@ -174,45 +177,59 @@ def _cut_thing(ink: np.ndarray, mask: np.ndarray, height: float, lean: float) ->
     return [(here & ~after, cost) for here, after, cost in zip(beyond[:-1], beyond[1:], costs[:-1], strict=True)]
 
 
-def _ways(ink: np.ndarray, height: float, lean: float) -> list[tuple[float, np.ndarray]]:
-    """Return (cost, path) for the ways through a thing's ink (H, W) that are cheaper than those beside them; with a lean, along
-    columns that lean so. A path (H,) is the column taken in every row."""
+def prices_of(ink: np.ndarray, height: float) -> np.ndarray:
+    """Return (H, W) float32 what it costs to cut through each pixel of a thing's ink, in pixels of ink.
+
+    Where two strokes lie side by side the way between them leads lengthwise through ink, and is longer than one across a stroke
+    on either side of it: what is deeper than a stroke costs nothing. Where they part there are corners, which are worth something.
+    """
+    mask = (ink > INK_LEVEL).astype(np.uint8)
+    depth = cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 5)[1:-1, 1:-1] - 0.5  # from the edge of the ink
+    half = np.percentile(depth[mask > 0], STROKE)
+    begins, ends = MERGED
+    merged = ((depth / half - begins) / (ends - begins)).clip(0, 1)
+    side = 2 * max(1, round(CORNER * height)) + 1
+    around = cv2.blur(mask.astype(np.float32), (side, side), borderType=cv2.BORDER_CONSTANT)
+    edge = cv2.dilate(mask, np.ones((3, 3))) - cv2.erode(mask, np.ones((3, 3)))
+    prices = ink / np.float32(255) * (1 - merged) - TURN * edge * np.maximum(0, around - 0.5)
+    return prices.astype(np.float32)
+
+
+def _ways(prices: np.ndarray, height: float, lean: float) -> list[tuple[float, np.ndarray]]:
+    """Return (cost, path) for the ways through a thing (H, W) that are cheaper than those beside them; with a lean, along columns
+    that lean so. A path (H,) is the column taken in every row."""
     # moved by whole pixels, other than `tilt`: a path has to come back to the very columns that it was found in
-    shifts = np.round(lean * np.arange(len(ink))).astype(int)
+    shifts = np.round(lean * np.arange(len(prices))).astype(int)
     shifts -= shifts.min()
-    tilted = np.zeros((len(ink), ink.shape[1] + shifts.max()), ink.dtype)
-    tilted[np.arange(len(ink))[:, None], shifts[:, None] + np.arange(ink.shape[1])] = ink
+    tilted = np.zeros((len(prices), prices.shape[1] + shifts.max()), prices.dtype)
+    tilted[np.arange(len(prices))[:, None], shifts[:, None] + np.arange(prices.shape[1])] = prices
     costs, paths = seams(tilted, height)
     around = np.lib.stride_tricks.sliding_window_view(np.pad(costs, 2, constant_values=np.inf), 5).min(axis=1)
     return [(float(costs[x]), paths[x] - shifts) for x in np.flatnonzero((costs <= THICK * height) & (costs <= around))]
 
 
-def seams(ink: np.ndarray, height: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return, for every column of a thing's ink (H, W), the cheapest way through it from top to bottom that stays near the column.
+def seams(prices: np.ndarray, height: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return, for every column of a thing (H, W), the cheapest way through it from top to bottom that stays near the column.
 
-    costs (W,): pixels of ink it goes through, less for the corners it goes through, where two strokes meet; paths (W, H): the
-    column it takes in every row. `height` is that of the line of digits.
+    costs (W,): the prices of the pixels that it goes through and of its steps aside; paths (W, H): the column it takes in every
+    row. `height` is that of the line of digits.
     """
     reach = max(2, round(SWAY * height))
     away = np.arange(-reach, reach + 1)
-    width = ink.shape[1]
+    width = prices.shape[1]
     columns = np.arange(width)[:, None] + away + reach  # (W, ways), into the padded picture
-    mask = (ink > INK_LEVEL).astype(np.float32)
-    side = 2 * max(1, round(CORNER * height)) + 1
-    around = cv2.blur(mask, (side, side), borderType=cv2.BORDER_CONSTANT)
-    edge = cv2.dilate(mask, np.ones((3, 3))) - cv2.erode(mask, np.ones((3, 3)))
-    price = np.pad(ink / np.float32(255) - TURN * edge * np.maximum(0, around - 0.5), ((0, 0), (reach, reach)))
+    padded = np.pad(prices, ((0, 0), (reach, reach)))
     stray = (STRAY * np.abs(away)).astype(np.float32)
-    cost, steps = np.zeros(columns.shape, np.float32), np.empty((len(ink), *columns.shape), np.int8)
+    cost, steps = np.zeros(columns.shape, np.float32), np.empty((len(prices), *columns.shape), np.int8)
     wall = np.full((width, len(away) + 2), np.inf, np.float32)  # the costs of a step aside, with a wall at either end
-    for row, prices in enumerate(price):
+    for row, line in enumerate(padded):
         np.add(cost, np.float32(SIDESTEP), out=wall[:, 1:-1])
         left, right = wall[:, :-2], wall[:, 2:]  # where a step comes from
         aside = np.minimum(left, right)
         steps[row] = (aside < cost) * np.where(left <= right, np.int8(-1), np.int8(1))
-        cost = np.minimum(cost, aside) + prices[columns] + stray
-    paths, way, every = np.empty((width, len(ink)), np.int32), cost.argmin(axis=1), np.arange(width)
-    for row in range(len(ink) - 1, -1, -1):
+        cost = np.minimum(cost, aside) + line[columns] + stray
+    paths, way, every = np.empty((width, len(prices)), np.int32), cost.argmin(axis=1), np.arange(width)
+    for row in range(len(prices) - 1, -1, -1):
         paths[:, row] = every + away[way]
         way = (way + steps[row, every, way]).clip(0, 2 * reach)
     return cost.min(axis=1), paths
