@@ -120,7 +120,7 @@ def compose_one(strokes: Strokes, hands: list[np.ndarray], random: np.random.Gen
         chosen[random.integers(len(chosen))] = random.choice(signs)
     high = random.uniform(40, 110)
     pen, tall = max(2, round(high * random.uniform(0.05, 0.12))), int(2.4 * high)
-    sheet, end = np.zeros((tall, int((len(chosen) + 1) * 3 * high)), np.uint8), int(0.5 * high)
+    sheet, end = np.zeros((tall, int((len(chosen) + 1) * 3 * high)), np.uint8), int(0.5 * high)  # a wide digit and a long dash
     owners, edge = np.zeros(sheet.shape, np.uint8), None  # edge: the rightmost ink of the digit before, in every row
     left_off = None  # where the pen ended the digit before
     small, dotted = (1.0, 0.0) if signs is None else (random.choice([1, random.uniform(0.5, 0.9)]), random.choice([0, 0.25]))

@@ -25,7 +25,8 @@ COSTS = {
     "low": 10.0,  # for what a box is lower than half of the line, in heights
     "gap": 14.0,  # for the paper between pieces of one digit, in heights
     "strange": 2.3,  # times the surprise that a box shows a digit at all
-    "ink": 5.3,  # for the ink that a cut goes through, in heights, half at either side
+    "ink": 5.3,  # for what a cut costs (`segments.prices_of`), in heights, half at either side
+    "swallowed": 2.0,  # for a part that is a digit, too, beyond a cut that costs nothing, and the rest the same digit as the whole
     "loose": 1.0,  # for a bit that lies neither above nor below the other pieces of the digit that it is taken for a part of
     "short": 10.0,  # for what a 1 is lower than three quarters of the line, in heights: the upstroke of one is none itself
     "lying": 3.0,  # for what a 1 is wider than high, as a share of its height: a dash
@@ -37,6 +38,7 @@ COSTS = {
 LONG = 1.7  # heights; longer things that were not cut are lines, and cost no more
 DOUBTS = 5  # measures of how sure a string is
 FLAT, LOW = 1.3, 0.8  # heights of its own, and of the line; what is wider and lower may be a dash
+FREE = 0.03  # heights; of the cuts that cost less nine in ten are ends of digits (LOG.md)
 COMMA = 0.2  # heights; lower bits, dots and dashes, are free to be none
 
 
@@ -142,7 +144,29 @@ def score(pieces: Pieces, groups: list[Group], probabilities: np.ndarray) -> lis
     wide, high = np.array([(right[chosen].max() - left[chosen].min(), foot[chosen].max() - top[chosen].min())
                            for _, _, chosen, _ in groups]).reshape(-1, 2).T
     scores[:, 1] -= COSTS["short"] * (0.75 - high / pieces.height).clip(0) + COSTS["lying"] * (wide / high - 1).clip(0)
+    scores -= COSTS["swallowed"] * swallowed(pieces, groups, scores)
     return [Candidate(*group[:3], *rows) for group, *rows in zip(groups, probabilities, scores, strict=True)]
+
+
+def swallowed(pieces: Pieces, groups: list[Group], scores: np.ndarray) -> np.ndarray:
+    """Return (N, 10), 0 to 1, how likely N groups are a digit that swallowed another one beside it, mostly a 1.
+
+    The network has learned to see past pieces of neighbours, so it is asked of the parts: one, beyond a cut that costs next to
+    nothing, is a digit, and the rest is the same digit as the whole. A 1 is one on either side of any way down through it, and
+    is left out. `scores` (N, 10) are the groups' own.
+    """
+    rows = {(group.first, group.last): row for row, group in enumerate(groups) if len(group.chosen) == group.last + 1 - group.first}
+    free = [piece for piece in range(1, len(pieces.boxes))
+            if pieces.things[piece] == pieces.things[piece - 1] and pieces.cuts[piece] <= FREE]
+    best, likely = scores.max(axis=1), np.zeros_like(scores)
+    for (first, last), row in rows.items():
+        for piece in free:
+            left, right = rows.get((first, piece - 1)), rows.get((piece, last))
+            if first < piece <= last and left is not None and right is not None:
+                parted = np.maximum(scores[left] + best[right], best[left] + scores[right])
+                likely[row] = np.maximum(likely[row], np.exp(np.minimum(parted, 0)))
+    likely[:, 1] = 0
+    return likely
 
 
 def signs_of(pieces: Pieces) -> list[tuple[int, int, float]]:
@@ -219,7 +243,7 @@ def best_ways(pieces: Pieces, looks: list[Candidate], rule: Rule | None = None) 
 
 def doubts(pieces: Pieces, ways: dict[str, Way]) -> np.ndarray:
     """Return (DOUBTS,) what speaks for or against the first of some ways, each as the logarithm of one more: how far its score is
-    ahead of the second's, the ink that its cuts go through, in heights, the surprise (less the logarithm of the probability) of its
+    ahead of the second's, what its cuts cost, in heights, the surprise (less the logarithm of the probability) of its
     least sure digit, all that it costs, and the height of its lowest digit, in heights, which may be an upstroke."""
     first, *others = ways.values()
     ahead = min(HOPELESS, first.score - others[0].score) if others else HOPELESS

@@ -31,7 +31,7 @@ STRAY = 0.005  # pixels of ink that a cut would rather go through than leave its
 SIDESTEP = 0.2  # the same for a step across from one row to the next
 TURN = 1.5  # pixels of ink that a corner is worth, where strokes meet, at its sharpest
 STROKE = 85  # of the depths of a thing's ink the percentile that is half of its strokes' width
-MERGED = 0.95, 1.3  # of that half; from here on deeper ink costs less, and none here: two strokes lie there side by side
+MERGED = 0.95, 1.3  # of that half; between these depths what ink costs falls to nothing: strokes lie there side by side
 
 
 class Field(NamedTuple):
@@ -178,10 +178,11 @@ def _cut_thing(ink: np.ndarray, mask: np.ndarray, height: float, lean: float) ->
 
 
 def prices_of(ink: np.ndarray, height: float) -> np.ndarray:
-    """Return (H, W) float32 what it costs to cut through each pixel of a thing's ink, in pixels of ink.
+    """Return (H, W) float32, in pixels of ink, what it costs to cut through each pixel of a thing; there must be ink.
 
     Where two strokes lie side by side the way between them leads lengthwise through ink, and is longer than one across a stroke
-    on either side of it: what is deeper than a stroke costs nothing. Where they part there are corners, which are worth something.
+    on either side of it: what is much deeper than a stroke's middle costs nothing. Where they part there are corners, which are
+    worth something (and so, a little, is any edge: the neighbourhood is a few pixels wide).
     """
     mask = (ink > INK_LEVEL).astype(np.uint8)
     depth = cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 5)[1:-1, 1:-1] - 0.5  # from the edge of the ink

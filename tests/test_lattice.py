@@ -8,7 +8,7 @@ import pytest
 from conftest import make_number
 
 from fields import CROWDED, FieldReader
-from lattice import BEAM, COSTS, DEAREST, Candidate, best_ways, groups_of, last_of_things, score, shape_costs, signs_of
+from lattice import BEAM, COSTS, DEAREST, Candidate, best_ways, groups_of, last_of_things, score, shape_costs, signs_of, swallowed
 from segments import Pieces, cut, find_field
 
 
@@ -34,6 +34,25 @@ def make_pieces(*boxes: tuple, things=None, cuts=None, bits=None, height: float 
 ])
 def test_a_shape_costs_what_is_odd_about_it(pieces, group, cost):
     assert shape_costs(pieces, [group]) == pytest.approx([cost])
+
+
+@pytest.mark.parametrize("whole, part, through, likely", [
+    (3, 1, 0.0, 1.0),  # a 3 with a 1 beside it
+    (3, 1, 0.2, 0.0),  # a stroke was cut across
+    (9, 1, 0.0, 0.0),  # without its stem a 9 is none
+    (1, 1, 0.0, 0.0),  # a 1 cut lengthwise
+])
+def test_a_digit_that_stays_one_without_a_part_swallowed_it(whole, part, through, likely):
+    pieces = make_pieces((0, 0, 20, 40), (20, 0, 8, 40), things=[0, 0], cuts=[0, through])
+    groups = groups_of(pieces)
+    scores = np.full((len(groups), 10), -9.0)
+    for row, group in enumerate(groups):
+        digit = {(0, 0): 3 if whole == 3 else 0 if whole == 9 else 1, (1, 1): part}.get((group.first, group.last), whole)
+        scores[row, digit] = 0.0
+    found = swallowed(pieces, groups, scores)
+    for row, group in enumerate(groups):
+        expected = likely if group.chosen == [0, 1] else 0.0
+        assert found[row, whole] == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_thing_is_all_of_its_pieces_side_by_side():
