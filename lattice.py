@@ -156,13 +156,12 @@ def swallowed(pieces: Pieces, groups: list[Group], scores: np.ndarray) -> np.nda
     is left out. `scores` (N, 10) are the groups' own.
     """
     rows = {(group.first, group.last): row for row, group in enumerate(groups) if len(group.chosen) == group.last + 1 - group.first}
-    free = [piece for piece in range(1, len(pieces.boxes))
-            if pieces.things[piece] == pieces.things[piece - 1] and pieces.cuts[piece] <= FREE]
+    free = 1 + np.flatnonzero((pieces.things[1:] == pieces.things[:-1]) & (pieces.cuts[1:] <= FREE))  # pieces with such a cut
     best, likely = scores.max(axis=1), np.zeros_like(scores)
     for (first, last), row in rows.items():
-        for piece in free:
+        for piece in free[(first < free) & (free <= last)]:
             left, right = rows.get((first, piece - 1)), rows.get((piece, last))
-            if first < piece <= last and left is not None and right is not None:
+            if left is not None and right is not None:
                 parted = np.maximum(scores[left] + best[right], best[left] + scores[right])
                 likely[row] = np.maximum(likely[row], np.exp(np.minimum(parted, 0)))
     likely[:, 1] = 0

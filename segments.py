@@ -21,7 +21,7 @@ SPECK = 0.002  # of the squared height of the line; less ink than this is dirt
 # all in heights of the line of digits
 WIDE = 0.5  # wider things may be several digits that touch
 SWAY = 0.07  # how far a cut may leave its column, to either side
-THICK = 0.6  # ink that a cut may go through
+THICK = 0.6  # what a cut may cost, as ink that it goes through
 CORNER = 0.05  # the neighbourhood in which a corner is looked for
 SHARED = 0.03  # beyond a cut; ink that both sides may be made of, as where two zeros touch
 PIECE = 0.04  # of the squared height; no piece has less ink, and so no two cuts are nearer to one another
