@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 import torch
 
-from conditions import BROKEN, pad
-from data import LOOK_ALIKES, NO_DIGIT, Pictures, Strokes, name_of
+from conditions import pad
+from data import LOOK_ALIKES, NO_DIGIT, Pictures, Strokes, are_whole
 from decode import open_picture
-from fields import FieldReader, NumberReading
+from fields import STRING_ERROR, FieldReader, NumberReading
 from hands import in_another_hand
 from lattice import groups_of
-from measures import ERROR_TARGETS, error_limit, share
+from measures import error_limit, share
 from preprocess import crop, ink_box
 from segments import cut, find_field, picture_of, tilt
 
@@ -97,8 +97,8 @@ def signs_of(strokes: Strokes) -> np.ndarray:
 
 
 def hands_of(strokes: Strokes) -> list[np.ndarray]:
-    """Return the rows of every writer's digits that are whole (conditions.BROKEN), of those who wrote ten or more."""
-    kept = np.char.isdigit(strokes.labels) & [name_of(sample) not in BROKEN for sample in strokes.samples]
+    """Return the rows of every writer's digits that are whole (data.BROKEN), of those who wrote ten or more."""
+    kept = np.char.isdigit(strokes.labels) & are_whole(strokes.samples)
     rows = [np.flatnonzero(kept & (strokes.writers == writer)) for writer in np.unique(strokes.writers)]
     return [each for each in rows if len(each) >= 10]
 
@@ -230,7 +230,7 @@ def right_ones(readings: Sequence[NumberReading], texts: Sequence[str]) -> np.nd
 
 def calibrate_numbers(reader: FieldReader, strokes: Strokes) -> dict:
     """Return what turns a reader's doubts into confidence and verdicts, from composed numbers, spaced and touching, plain and
-    freely written: the weights of a logistic regression, and for every error target, and for BY_A_MACHINE, the least confidence
+    freely written: the weights of a logistic regression, and for STRING_ERROR and BY_A_MACHINE the least confidence
     that keeps it (`measures.error_limit`). {} where no writer wrote ten digits: a reader then does without."""
     doubts, right = [], []
     for free, touching in product((False, True), (False, True)) if hands_of(strokes) else ():
@@ -244,7 +244,7 @@ def calibrate_numbers(reader: FieldReader, strokes: Strokes) -> dict:
     features, right = np.array(doubts), np.array(right)
     weights = logistic(features, right)
     confidence = 1 / (1 + np.exp(-features @ weights))
-    errors = [error_limit(confidence, ~right, target) for target in (*ERROR_TARGETS, BY_A_MACHINE)]
+    errors = [error_limit(confidence, ~right, target) for target in (STRING_ERROR, BY_A_MACHINE)]  # less leaves too few to count
     return {"weights": weights.tolist(), "errors": errors}
 
 
@@ -279,8 +279,8 @@ def measure_numbers(reader: FieldReader, digits: Strokes, numbers: Strokes | Non
 
 def measure_fields(reader: FieldReader, tables: str) -> dict:
     """Return, for every table of labelled pictures that has boxes of several digits, commas between their names, the share of
-    strings that are right as a whole, how many are answered without a person where BY_A_MACHINE of the composed numbers are wrong,
-    and how many of those are right."""
+    strings that are right as a whole, how many are sure by default (where STRING_ERROR of the composed numbers are wrong) and
+    sure enough to be answered without a person (where BY_A_MACHINE of them are), and how many of those are right."""
     found = {}
     for table in map(Path, tables.split(",")):
         with open(table, newline="", encoding="utf-8") as file:
@@ -289,8 +289,9 @@ def measure_fields(reader: FieldReader, tables: str) -> dict:
             readings = [reader.read(open_picture(table.parent / name)) for name, _ in rows]
             right = right_ones(readings, [text for _, text in rows])
             found[table.resolve().parent.name] = kinds = {"whole": share(right.sum(), len(rows))}
-            if (least := reader.limits.get(BY_A_MACHINE)) is not None:
-                sure = np.array([reading.confidence >= least for reading in readings])
-                kinds["without a person"] = share(sure.sum(), len(rows))
-                kinds["right without a person"] = share(right[sure].sum(), max(1, int(sure.sum())))
+            for how, target in (("sure by default", STRING_ERROR), ("without a person", BY_A_MACHINE)):
+                if (least := reader.limits.get(target)) is not None:
+                    sure = np.array([reading.confidence >= least for reading in readings])
+                    kinds[how] = share(sure.sum(), len(rows))
+                    kinds[f"right, {how}"] = share(right[sure].sum(), max(1, int(sure.sum())))
     return found

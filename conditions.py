@@ -149,14 +149,6 @@ CONDITIONS: dict[str, Callable] = {
     "tremor": lambda sample, random: pad(shake(sample, random, 0.05), random),
 }
 
-# Samples of UNIPEN's digits that show no whole digit, or another than their label, found by eye among what was read wrong
-BROKEN = frozenset((
-    "df4a0310", "51d982a6", "8e08c8fb", "103812fc", "4d5e20f9",  # the stem of a 4 alone
-    "35a9a046", "6fe8ef4c",  # the slash of a 0 alone
-    "b7635727", "f92fbac4",  # one ring of an 8
-    "bc2a38b0",  # a 2, labelled 1
-))
-
 # written by `hands.restyle`; only their own digit is measured; what hands.HANDS does not have is never learned
 STYLES = {"crossed 7": "7", "hooked 1": "1", "open 4": "4", "slashed 0": "0", "climbing 1": "1", "flat 0": "0", "hanging 9": "9"}
 

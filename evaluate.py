@@ -96,7 +96,9 @@ def evaluate(name: str | None, data_dir: str, strokes: str | None = None, tables
     more |= {"untaught": results_without_teachers(recognizer, Path(untaught))} if untaught else {}
     test, pictures, probabilities = measure_test(recognizer, data_dir)
     metrics = {"date": date.today().isoformat(), "weights": describe_weights(recognizer, folder / WEIGHTS_FILE), "test": test,
-               "limits": recognizer.net.facts.get("limits"), "corruptions": measure_corruptions(recognizer, pictures[:CORRUPTED]),
+               "limits": recognizer.net.facts.get("limits"),
+               "limits_of_numbers": recognizer.net.facts.get("numbers", {}).get("errors"),
+               "corruptions": measure_corruptions(recognizer, pictures[:CORRUPTED]),
                "speed": measure_speed(recognizer, pictures.seen[:64]), "examples": read_examples(recognizer),
                "versions": {"torch": torch.__version__, "numpy": np.__version__}}
     if before and before["weights"]["hash"] == metrics["weights"]["hash"]:

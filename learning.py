@@ -4,7 +4,7 @@ import base64
 import copy
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tqdm import tqdm
 from augment import augment
 from data import NO_DIGIT, Pictures
 from files import pack, unpack, write_whole
-from measures import calibrate, logits_of
+from measures import all_digits, calibrate, logits_of
 from model import DigitNet, find_weights
 from preprocess import normalise, to_tensor
 from recipe import TrainConfig, settled
@@ -52,10 +52,12 @@ def open_teachers(names: str) -> list[DigitNet]:
 class Run:
     """A training run under way: network, moving average, optimiser, position and history; can be saved and resumed."""
 
-    def __init__(self, config: TrainConfig, pictures: Pictures, validation: Pictures, teachers: Sequence[DigitNet] = ()):
-        """Take the settings and the pictures; `config` then says which precision "auto" is here, and who the teachers are."""
+    def __init__(self, config: TrainConfig, pictures: Pictures, validation: Mapping[str, Pictures],
+                 teachers: Sequence[DigitNet] = ()):
+        """Take the settings, the pictures, and by their kinds those for validation, for each of which the limits will hold;
+        `config` then says which precision "auto" is here, and who the teachers are."""
         torch.manual_seed(config.seed)
-        self.all_validation, self.validation = validation, validation[validation.labels != NO_DIGIT]
+        self.kinds, self.validation = validation, all_digits(validation)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         precision = config.precision if self.device.type == "cpu" else "auto"
         if precision == "auto":
@@ -181,7 +183,7 @@ class Run:
             "validation_accuracy": self.history[-1]["validation_accuracy"],
             "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
         }
-        calibrate(net, self.all_validation)
+        calibrate(net, self.kinds)
         net.facts["self_test"] = {"seen": base64.b64encode(first.tobytes()).decode(),
                                   "probabilities": net.probabilities(to_tensor(first[None]))[0].tolist()}
         return net

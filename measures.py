@@ -1,5 +1,9 @@
 """Statistics of probabilities and labels: what is measured, wherever it is measured."""
 
+from collections.abc import Mapping
+from functools import reduce
+from operator import add
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -39,38 +43,63 @@ def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
     return temperature
 
 
-def calibrate(net: DigitNet, validation: Pictures) -> None:
-    """Set the network's temperature, and in its facts the limits that turn probabilities into verdicts.
+def all_digits(kinds: Mapping[str, Pictures]) -> Pictures:
+    """Return the digits among pictures of all kinds."""
+    pictures = reduce(add, kinds.values())
+    return pictures[pictures.labels != NO_DIGIT]
 
-    From validation pictures alone: for every error target the smallest confidence above which the share of wrong answers stays
-    within it, with coverage, n, and the upper end of the 95 % interval of that share; and the sum of the two largest
-    probabilities that 99 % of the digits reach ("not_a_digit"). How many of what is no digit stay below is noted beside it.
-    """
-    digits = validation.labels != NO_DIGIT
+
+def calibrate(net: DigitNet, validation: Mapping[str, Pictures]) -> None:
+    """Set the network's temperature, and the limits in its facts, from validation pictures of one or more kinds alone."""
+    pictures = all_digits(validation)
     net.temperature = 1.0  # whatever it was: by it a picture is in doubt, and at 1 nearly all are, so that the fit is of two looks
-    net.temperature = fit_temperature(logits_of(net, validation.seen[digits]), validation.labels[digits])
-    probabilities = (logits_of(net, validation.seen) / net.temperature).softmax(1).double().numpy()
-    digits, labels = digits.numpy(), validation.labels.numpy()
-    two = np.sort(probabilities, axis=1)[:, -2:].sum(axis=1)
-    strange = float(np.quantile(two[digits], 0.01))
-    wrong = probabilities[digits].argmax(axis=1) != labels[digits]
-    net.facts["limits"] = {
-        "errors": [error_limit(probabilities[digits].max(axis=1), wrong, target) for target in ERROR_TARGETS],
-        "not_a_digit": strange,
-        "refused": {"right": int((two[~digits] < strange).sum()), "n": int((~digits).sum())},
-    }
+    net.temperature = fit_temperature(logits_of(net, pictures.seen), pictures.labels)
+    net.facts["limits"] = find_limits(net, validation)
+
+
+def find_limits(net: DigitNet, validation: Mapping[str, Pictures]) -> dict:
+    """Return what turns probabilities into verdicts: limits that hold for each kind of validation pictures by itself, since
+    MNIST is easy, and drawings must not hide behind it.
+
+    For every error target ("errors") the smallest confidence above which the share of wrong answers stays within it, and how every
+    kind fares by it; and the sum of the two largest probabilities that 99 % of the digits of each kind reach ("not_a_digit"). How
+    many of what is no digit stay below is noted beside it ("refused").
+    """
+    kinds, two, others = {}, {}, [np.zeros(0)]
+    for kind, pictures in validation.items():
+        probabilities = (logits_of(net, pictures.seen) / net.temperature).softmax(1).double().numpy()
+        pairs, digits = np.sort(probabilities, axis=1)[:, -2:].sum(axis=1), pictures.labels.numpy() != NO_DIGIT
+        others.append(pairs[~digits])
+        if digits.any():
+            two[kind] = pairs[digits]
+            kinds[kind] = probabilities[digits].max(axis=1), probabilities[digits].argmax(axis=1) != pictures.labels.numpy()[digits]
+    errors = []
+    for target in ERROR_TARGETS:
+        threshold = max(error_limit(*kind, target)["threshold"] for kind in kinds.values())
+        errors.append({"max_error": target, "threshold": threshold,
+                       "kinds": {name: answered(*kind, threshold) for name, kind in kinds.items()}})
+    strange, others = min(float(np.quantile(each, 0.01)) for each in two.values()), np.concatenate(others)
+    return {"errors": errors, "not_a_digit": strange, "refused": {"right": int((others < strange).sum()), "n": len(others)}}
 
 
 def error_limit(confidence: np.ndarray, wrong: np.ndarray, target: float) -> dict:
     """Return the least threshold on the confidence (N,) that keeps the share of answers that are wrong (N,) bool within `target`,
-    and what it costs."""
-    order = np.argsort(-confidence, kind="stable")
-    kept = np.arange(1, len(order) + 1)
-    within = np.flatnonzero(wrong[order].cumsum() <= target * kept)
-    n = int(within[-1]) + 1 if len(within) else 1
-    errors = int(wrong[order][:n].sum())
-    return {"max_error": target, "threshold": float(confidence[order[n - 1]]) if n < len(order) else 0.0,
-            "coverage": n / len(order), "n": n, "wrong": errors, "upper": wilson(errors, n)[1]}
+    and how they fare by it."""
+    order = np.argsort(-confidence)
+    falling = confidence[order]
+    within = wrong[order].cumsum() <= target * np.arange(1, len(order) + 1)
+    within[:-1] &= falling[1:] < falling[:-1]  # who is as sure as the last one is kept, too
+    last = np.flatnonzero(within)[-1] if within.any() else 0
+    threshold = float(falling[last]) if last + 1 < len(order) else 0.0
+    return {"max_error": target, "threshold": threshold, **answered(confidence, wrong, threshold)}
+
+
+def answered(confidence: np.ndarray, wrong: np.ndarray, threshold: float) -> dict:
+    """Return how answers with a confidence (N,), of which some are `wrong` (N,) bool, fare by a threshold: the share that
+    reaches it, how many these are, how many of them are wrong, and the upper end of the 95 % interval of that share, or 1."""
+    kept = confidence >= threshold
+    n, errors = int(kept.sum()), int(wrong[kept].sum())
+    return {"coverage": n / len(confidence), "n": n, "wrong": errors, "upper": wilson(errors, n)[1] if n else 1.0}
 
 
 def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:

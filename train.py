@@ -36,6 +36,7 @@ from data import (
     NO_DIGIT,
     Pictures,
     Strokes,
+    are_whole,
     load_folder,
     load_mnist,
     load_strokes,
@@ -56,14 +57,14 @@ CHECKPOINT = "checkpoint.safetensors"  # in the output folder, while a run is un
 
 # --- a whole run --------------------------------------------------------------------------------------------------------
 
-def load_pictures(config: TrainConfig) -> tuple[Pictures, Pictures, dict, Strokes | None]:
-    """Return training pictures, validation pictures (MNIST's and the unseen writers'), how many came from where, and the unseen
-    writers' strokes, None where no stroke files are named."""
-    pictures, validation = split_mnist(load_mnist(config.data_dir, train=True))
-    sources, unseen = {"mnist": len(pictures), "mnist_validation": len(validation)}, None
+def load_pictures(config: TrainConfig) -> tuple[Pictures, dict[str, Pictures], dict, Strokes | None]:
+    """Return training pictures, validation pictures by their kinds (MNIST's, drawings by the unseen writers), how many came from
+    where, and the unseen writers' strokes, None where no stroke files are named."""
+    pictures, mnist = split_mnist(load_mnist(config.data_dir, train=True))
+    sources, unseen, validation = {"mnist": len(pictures), "mnist_validation": len(mnist)}, None, {"MNIST": mnist}
     if config.strokes:
         strokes, unseen = split_writers(load_strokes(config.strokes))
-        drawings, held = render(strokes, config.renders, config.seed), render(unseen, 1, 0)
+        drawings, held = render(strokes, config.renders, config.seed), render(unseen[are_whole(unseen.samples)], 1, 0)
         others = [render_cuts(strokes, pictures, config.numbers, config.seed)] if config.numbers else []
         if (drawings.labels == NO_DIGIT).any():
             others += [render_scribbles(config.scribbles, config.seed), render_halves(strokes, config.scribbles // 2, config.seed)]
@@ -71,7 +72,7 @@ def load_pictures(config: TrainConfig) -> tuple[Pictures, Pictures, dict, Stroke
         no_digits = int((drawings.labels == NO_DIGIT).sum())
         sources |= {"strokes": len(drawings) - no_digits, "no_digits": no_digits,
                     "strokes_validation": int((held.labels != NO_DIGIT).sum())}
-        pictures, validation = pictures + drawings, validation + held
+        pictures, validation = pictures + drawings, {**validation, "drawings": held}
     if config.extra:
         more = load_folder(config.extra)
         sources["extra"] = len(more)
@@ -137,7 +138,7 @@ def dry_run(config: TrainConfig) -> None:
     """Learn from three batches and measure, end to end, writing nothing."""
     teachers = open_teachers(config.teacher)
     pictures, validation, sources, _ = load_pictures(replace(config, renders=1, numbers=min(config.numbers, 20)))
-    run = Run(replace(config, epochs=1), pictures, validation[:512], teachers)
+    run = Run(replace(config, epochs=1), pictures, {kind: some[:512] for kind, some in validation.items()}, teachers)
     print_row(run.train_epoch(steps=min(3, run.steps_an_epoch)))
     run.finished(sources)
     print("The dry run went through; nothing was written.")
@@ -174,7 +175,7 @@ def search(config: TrainConfig, trials: int) -> None:
     print("|" + " --- |" * (len(rows[0]) + 1))
     for rank, row in enumerate(rows, 1):
         print(f"| {rank} | " + " | ".join(f"{value:.4g}" for value in row.values()) + " |")
-    print(f"wrote {out / 'search.csv'}; seed {config.seed}, {len(validation):,} validation pictures")
+    print(f"wrote {out / 'search.csv'}; seed {config.seed}, {sum(map(len, validation.values())):,} validation pictures")
 
 
 # --- the command line ---------------------------------------------------------------------------------------------------

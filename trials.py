@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from conditions import BROKEN, CONDITIONS, LEARNED, NEVER_LEARNED, STYLES, draw_style
-from data import LOOK_ALIKES, Pictures, Strokes, load_labelled, load_mnist, load_strokes, name_of, split_writers
+from conditions import CONDITIONS, LEARNED, NEVER_LEARNED, STYLES, draw_style
+from data import LOOK_ALIKES, Pictures, Strokes, are_whole, load_labelled, load_mnist, load_strokes, split_writers
 from measures import auroc, calibration_error, confusion_of, logits_of, per_class, share, wilson
 from no_digits import pattern, scribble
 from preprocess import see, to_tensor
@@ -112,7 +112,7 @@ def measure_hands(recognizer: Recognizer, strokes: Strokes) -> tuple[dict, list]
         found["conditions"][name] = {"road": share(right.sum(), len(labels)),
                                      "plain": share((plain == labels).sum(), len(labels))}
         if name == "clean pad":
-            whole = np.array([name_of(sample) not in BROKEN for sample in digits.samples])
+            whole = are_whole(digits.samples)
             probabilities = np.stack([np.full(10, 0.1) if r.probabilities is None else r.probabilities for r in readings])
             found |= {"writers": _spread(digits.writers, right), "whole": share(right[whole].sum(), int(whole.sum())),
                       "calibration_error": calibration_error(probabilities, labels),
@@ -128,10 +128,13 @@ def measure_hands(recognizer: Recognizer, strokes: Strokes) -> tuple[dict, list]
 
 
 def _spread(writers: np.ndarray, right: np.ndarray) -> dict:
-    """Return mean and deviation of the writers' accuracies, and the mean of the worst tenth of them (at least one)."""
-    accuracies = np.sort([right[writers == writer].mean() for writer in np.unique(writers) if (writers == writer).sum() >= 10])
+    """Return mean and deviation of the accuracies of the writers who wrote ten digits or more, how many these are ("n") of how many
+    ("of"), and the mean of the worst tenth of them, at least one, and how many these are ("worst")."""
+    every = np.unique(writers)
+    accuracies = np.sort([right[writers == writer].mean() for writer in every if (writers == writer).sum() >= 10])
     worst = accuracies[:max(1, round(len(accuracies) / 10))]
-    return {"n": len(accuracies), "mean": accuracies.mean(), "deviation": accuracies.std(ddof=1), "worst_tenth": worst.mean()}
+    return {"n": len(accuracies), "of": len(every), "mean": accuracies.mean(), "deviation": accuracies.std(ddof=1),
+            "worst": len(worst), "worst_tenth": worst.mean()}
 
 
 def measure_refusal(recognizer: Recognizer, strokes: Strokes) -> dict:

@@ -126,6 +126,7 @@ def main() -> int:
     flags = parser.parse_args()
     torch.set_num_threads(1)
     pictures, validation = split_mnist(load_mnist(flags.data_dir, train=True))
+    validation = {"MNIST": validation}
     test = load_mnist(flags.data_dir, train=False)
     spent, reached = [], []
     for seed in range(flags.seeds):

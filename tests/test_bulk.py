@@ -208,7 +208,7 @@ def test_rows_of_other_settings_are_not_mixed(done, scans):
     says = f"The rows in {done[1]} were made with other settings (rule \\d+). Give those, or name another folder."
     assert refused(scans, done[1]) == says
     says = f"The rows in {done[1]} were made with other settings (max_error 0.05). Give those, or name another folder."
-    assert refused(scans, done[1], "--rule", r"\d+", "--max-error", "0.001") == says
+    assert refused(scans, done[1], "--rule", r"\d+", "--max-error", "0.03") == says
 
 
 def test_a_source_without_pictures_is_refused(extra, tmp_path):

@@ -117,7 +117,7 @@ def test_a_written_number_keeps_its_shape(strokes):
 def test_limits_for_numbers_keep_their_targets_and_turn_into_verdicts(strokes, recognizer, monkeypatch):
     monkeypatch.setattr("composing.COMPOSED", 20)
     facts = calibrate_numbers(FieldReader(recognizer), strokes)
-    assert len(facts["weights"]) == DOUBTS + 1 and [row["max_error"] for row in facts["errors"]] == [0.05, 0.01, 0.001, 0.03]
+    assert len(facts["weights"]) == DOUBTS + 1 and [row["max_error"] for row in facts["errors"]] == [0.05, 0.03]
     assert all(row["wrong"] <= row["max_error"] * row["n"] for row in facts["errors"])
     monkeypatch.setitem(recognizer.net.facts, "numbers", {**facts, "errors": [{"max_error": 0.05, "threshold": 1.0}]})
     strict = FieldReader(recognizer)

@@ -13,9 +13,11 @@ from huggingface_hub import ModelCard
 
 import card
 import evaluate
+from data import NO_DIGIT, Pictures
 from evaluate import METRICS_FILE, check, measure_seeds, results_without_teachers
-from measures import auroc, calibration_error, confusion_of, error_limit, fit_temperature, per_class, wilson
+from measures import auroc, calibration_error, confusion_of, error_limit, find_limits, fit_temperature, per_class, wilson
 from model import WEIGHTS, WEIGHTS_FILE, load_weights, save_weights
+from preprocess import MEAN, STD
 from recognize import Recognizer
 
 
@@ -64,6 +66,41 @@ def test_the_error_limit_keeps_the_wrong_answers_within_the_target():
     assert kept.sum() == limit["n"] == 60 and limit["wrong"] == 1 and limit["coverage"] == 0.6
     assert limit["upper"] == wilson(1, 60)[1]
     assert error_limit(confidence, wrong, 0.05)["threshold"] == 0.0
+    tied = error_limit(np.array([0.9] * 98 + [0.5] * 2), np.array([False] * 98 + [True] * 2), 0.01)
+    assert tied["threshold"] == 0.9 and tied["wrong"] == 0  # with one of the two that are as sure as each other both would be kept
+
+
+class Saying(torch.nn.Module):
+    """A network that gives a picture's brightness as its confidence in a 3."""
+
+    temperature = 1.0
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        share = (images.mean(dim=(1, 2, 3)) * STD + MEAN).clamp(0.2, 0.98)[:, None]  # (B, 1)
+        return torch.log(torch.where(torch.arange(10) == 3, share, (1 - share) / 9))
+
+
+def test_limits_hold_for_each_kind_of_pictures_by_itself():
+    def kind(wrong: int, level: int, others: int = 0) -> Pictures:  # 1,000 bright pictures; at this level some 3s that are none
+        levels = torch.tensor([250] * (1000 - wrong) + [level] * wrong + [60] * others, dtype=torch.uint8)
+        labels = torch.tensor([3] * (1000 - wrong) + [7] * wrong + [NO_DIGIT] * others)
+        return Pictures(levels[:, None, None].expand(-1, 28, 28), labels)
+
+    easy, hard = kind(2, 150), kind(30, 200, others=4)
+    limits = find_limits(Saying(), {"easy": easy, "hard": hard})
+    five, one, least = limits["errors"]
+    assert five["threshold"] == 0 and one["threshold"] == least["threshold"] == pytest.approx(0.98)
+    assert one["kinds"]["easy"]["n"] == 998 and one["kinds"]["hard"]["n"] == 970 and one["kinds"]["hard"]["wrong"] == 0
+    assert find_limits(Saying(), {"easy": easy})["errors"][1]["threshold"] == 0
+    pooled = find_limits(Saying(), {"all": easy + easy + easy + hard})["errors"]
+    assert pooled[1]["threshold"] == 0 and pooled[1]["kinds"]["all"]["wrong"] == 36  # behind the easy ones the hard ones would hide
+    hard_alone = find_limits(Saying(), {"hard": hard})
+    assert limits["not_a_digit"] == hard_alone["not_a_digit"] == pytest.approx(200 / 255 + (1 - 200 / 255) / 9, abs=1e-3)
+    assert limits["refused"] == {"right": 4, "n": 4}
 
 
 def test_seeds_of_one_recipe_are_compared_and_nothing_else(recognizer):

@@ -62,7 +62,7 @@ def test_teachers_are_asked_about_digits_and_their_mean_stands_beside_the_label(
     images, labels = to_tensor(pictures.seen), torch.tensor([*pictures.labels[:7], NO_DIGIT])
 
     def targets(*teachers, **settings) -> torch.Tensor:
-        run = Run(TrainConfig(channels="8,12,16", **settings), pictures, pictures, teachers)
+        run = Run(TrainConfig(channels="8,12,16", **settings), pictures, {"MNIST": pictures}, teachers)
         return run.targets(labels.to(run.device), images.to(run.device)).cpu()
 
     alone, taught, half = targets(), targets(*nets, trust=1), targets(*nets, trust=0.5)
@@ -126,7 +126,7 @@ def test_an_interrupted_run_resumes_to_the_same_weights(trained, small_mnist, tm
 
 def test_a_run_that_another_version_began_is_not_gone_on_with(small_mnist, tmp_path):
     pictures = load_mnist(small_mnist, train=True)[:64]
-    run = Run(TrainConfig(channels="8,12,16", batch_size=32), pictures, pictures)
+    run = Run(TrainConfig(channels="8,12,16", batch_size=32), pictures, {"MNIST": pictures})
     run.save(tmp_path / "checkpoint.safetensors")
     tensors, header = unpack((tmp_path / "checkpoint.safetensors").read_bytes(), "it")
     del header["config"]["trust"]
@@ -167,7 +167,7 @@ def test_a_small_network_learns_64_pictures_by_heart(small_mnist):
     pictures = load_mnist(small_mnist, train=True)[:64]
     config = TrainConfig(channels="8,12,16", epochs=30, batch_size=32, averaging=0.5, label_smoothing=0, rotate=0, scale=0, shear=0,
                          shift=0, elastic=0, thickness=0, noise=0, erase=0)
-    run = Run(config, pictures, pictures)
+    run = Run(config, pictures, {"MNIST": pictures})
     while run.epoch < config.epochs:
         last = run.train_epoch()
     assert last["validation_accuracy"] == 1 and last["train_loss"] < 0.05
