@@ -38,6 +38,7 @@ from decode import PictureError
 from door import KEPT, MAX_CALLS, MAX_FILE, NO_PICTURE, SWEEP, THREADS, lifespan
 from explain import draw_evidence, evidence
 from fields import FieldReader, NumberReading, to_json
+from files import refuse
 from gather import Gathering
 from preprocess import walk
 from recognize import BATCH, DIGITS, ERRORS, MAX_ERROR, Reading, Recognizer
@@ -72,9 +73,9 @@ def recognizer() -> Recognizer:
 @answering
 def predict(image):
     """Read one handwritten digit. Send a picture file (PNG, JPEG, WebP, GIF, BMP or TIFF; any size, colour, polarity, with or
-    without transparency): the answer is the likeliest digit and the ten probabilities, 0 to 1, which sum to 1. An empty
-    sketch pad, or null, gives an empty answer; a picture without ink, or a file that is no picture, gives an error that says
-    what to do.
+    without transparency): the answer is the likeliest digit and the ten probabilities, 0 to 1, which sum to 1, of anything with
+    ink, letters too: /explain gives the verdict. Null, which an empty sketch pad sends, gives an empty answer; a picture without
+    ink, or a file that is no picture, gives an error that says what to do.
     """
     reading = read(image)
     if reading is None:
@@ -329,7 +330,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--weights", help="folder, .safetensors file, or hub id ORG/NAME[@REVISION] (default: weights/)")
     parser.add_argument("--mcp", action="store_true", help="offer the same functions as MCP tools, at /gradio_api/mcp/ (install "
                         "requirements-mcp.txt first)")
-    add_max_error(parser, MAX_ERROR, ERRORS)
+    add_max_error(parser, MAX_ERROR, f"{ERRORS}, where one digit is read")
     return parser.parse_args(arguments)
 
 
@@ -357,9 +358,13 @@ def main() -> int:
         served = Recognizer.from_pretrained(flags.weights, flags.max_error)
         torch.set_num_threads(1)  # one picture is too little to share: more threads only wait for each other
         cv2.setNumThreads(1)
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder goes, too
-        with tempfile.TemporaryDirectory(prefix="digitvision-", dir=os.environ.get("GRADIO_TEMP_DIR"),
-                                         ignore_cleanup_errors=True) as folder:
+        for end in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+            if hasattr(signal, end):
+                signal.signal(getattr(signal, end), lambda *_: sys.exit(0))  # so that the folder goes, too
+        place = os.path.abspath(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
+        os.makedirs(place, exist_ok=True)
+        os.chdir(page.HERE)  # Gradio names the card's figures as seen from here
+        with tempfile.TemporaryDirectory(prefix="digitvision-", dir=place, ignore_cleanup_errors=True) as folder:
             os.environ["GRADIO_TEMP_DIR"] = folder  # for uploads
             demo = serve(flags.host, flags.port, flags.mcp)
             print(f"DigitVision {served.version} at {demo.local_url} - Ctrl-C stops it", flush=True)
@@ -368,8 +373,7 @@ def main() -> int:
         print("\nStopped.", file=sys.stderr)
         return 130
     except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 2
+        return refuse(error)
     return 0
 
 

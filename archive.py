@@ -3,6 +3,7 @@
 import argparse
 import csv
 import io
+import os
 import time
 from collections import Counter
 from pathlib import Path
@@ -10,20 +11,28 @@ from pathlib import Path
 from console import in_parallel, progress
 from files import write_whole
 
-COLUMNS = ("path", "text", "display", "confidence", "verdict", "message", "alternatives", "ink_text", "seconds", "rule", "weights")
+COLUMNS = ("path", "text", "display", "confidence", "verdict", "message", "alternatives", "ink_text", "seconds", "rule", "weights",
+           "max_error")
+
+SETTINGS = {"rule": "the rule", "weights": "weights", "max_error": "--max-error"}  # columns that are the same in every row
 
 
-def to_row(path: Path, reading, seconds: float, rule: str, version: str) -> dict:
+def to_row(path: Path, reading, seconds: float, settings: dict[str, str]) -> dict:
     """Return a reading as a row of a file, by COLUMNS."""
     others = " ".join(f"{each.text}:{each.probability:.4f}" for each in reading.alternatives)
-    return dict(zip(COLUMNS, (str(path), reading.text, reading.display, round(reading.confidence, 6), reading.verdict,
-                              reading.message, others, reading.ink_text, round(seconds, 4), rule, version), strict=True))
+    return dict(zip(COLUMNS, (name_of(path), reading.text, reading.display, round(reading.confidence, 6), reading.verdict,
+                              reading.message, others, reading.ink_text, round(seconds, 4), *settings.values()), strict=True))
 
 
-def read_rows(file: Path, rule: str, version: str) -> list[dict]:
+def name_of(path: Path) -> str:
+    """Return the name of a file as a table in UTF-8 can hold it: bytes that are no text are written as such."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
+
+
+def read_rows(file: Path, settings: dict[str, str]) -> list[dict]:
     """Return the whole rows of a CSV file that a run left, [] where there is none; a row that was being written is left out.
 
-    Raises ValueError with a sentence for another file, and for one that another rule or other weights made.
+    Raises ValueError with a sentence for another file, and for one that was made with other settings.
     """
     if not file.exists():
         return []
@@ -32,10 +41,10 @@ def read_rows(file: Path, rule: str, version: str) -> list[dict]:
     if rows and tuple(rows[0]) != COLUMNS or text and not text.startswith(",".join(COLUMNS[:2])):
         raise ValueError(f"{file} is no table that fields.py wrote. Name another one with --csv.")
     rows = [row for row in rows if None not in row.values()]
-    for name, ours in (("rule", rule), ("weights", version)):
+    for name, ours in settings.items():
         if rows and rows[0][name] != ours:
-            raise ValueError(f"{file} was made with {'the rule' if name == 'rule' else 'weights'} {rows[0][name] or '(none)'}. "
-                             "Take the same again, or leave --resume out.")
+            raise ValueError(f"{file} was made with {SETTINGS[name]} {rows[0][name] or '(none)'}. Take the same again, or leave "
+                             "--resume out.")
     return rows
 
 
@@ -58,19 +67,22 @@ def fill(reader, paths: list[Path], flags: argparse.Namespace) -> Counter:
         started = time.perf_counter()
         return reader.read(path, flags.rule), time.perf_counter() - started
 
-    file, rule, version = Path(flags.csv), flags.rule or "", reader.recognizer.version
-    done = read_rows(file, rule, version) if flags.resume else []
+    file = Path(os.path.realpath(flags.csv))  # what a link names is written, and the link stays
+    if file.exists() and not file.is_file():
+        raise ValueError(f"{flags.csv} is no file that rows can be kept in. Name another one with --csv.")
+    settings = dict(zip(SETTINGS, (flags.rule or "", reader.recognizer.version, str(flags.max_error)), strict=True))
+    done = read_rows(file, settings) if flags.resume else []
     write_whole(file, to_csv(done).encode("utf-8", "backslashreplace"))
     verdicts, names = Counter(row["verdict"] for row in done), {row["path"] for row in done}
     with open(file, "a", newline="", encoding="utf-8", errors="backslashreplace") as table:
-        left = [path for path in paths if str(path) not in names]
+        left = [path for path in paths if name_of(path) not in names]
         for path, (reading, seconds) in progress(in_parallel(read, left), len(left)):
             verdicts[reading.verdict] += 1
-            table.write(to_csv([to_row(path, reading, seconds, rule, version)], header=False))
+            table.write(to_csv([to_row(path, reading, seconds, settings)], header=False))
             table.flush()
-    rank = {str(path): place for place, path in enumerate(paths)}
+    rank = {name_of(path): place for place, path in enumerate(paths)}
     if flags.worst_first or done:  # else the rows are in order as they are
-        rows = read_rows(file, rule, version)
+        rows = read_rows(file, settings)
         rows.sort(key=lambda row: float(row["confidence"]) if flags.worst_first else rank.get(row["path"], len(rank)))
         write_whole(file, to_csv(rows).encode("utf-8", "backslashreplace"))
     return verdicts

@@ -90,6 +90,20 @@ def answering(function):
 class Page(gr.Blocks):
     """Blocks that open nothing which callers name, keep nothing that they send, and refuse in a sentence."""
 
+    async def process_api(self, block_fn, inputs, *more, request=None, **others):
+        """Answer a call, and forget what it sent: after an error Gradio's queue holds it in a circle until Python looks for
+        one."""
+        try:
+            return await super().process_api(block_fn, inputs, *more, request=request, **others)
+        except BaseException as error:
+            traceback.clear_frames(error.__traceback__)
+            raise
+        finally:
+            inputs.clear()
+            if isinstance(request, gr.Request) and (asked := request.request):
+                for kept in ("_body", "_json"):  # by Starlette
+                    vars(asked).pop(kept, None)
+
     async def preprocess_data(self, block_fn, inputs, state, explicit_call=False):
         """Return the inputs of a function, null for those that a caller leaves out at the end; raise gr.Error for JSON of the wrong
         shape.

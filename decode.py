@@ -82,7 +82,10 @@ def _open(file, size: int) -> Image.Image:
             image.draft(None, (KEPT_SIDE, KEPT_SIDE))
             check_memory(image, whole, scans)
             bounded.reads = READS[1]
-            return _load(image, whole[0] * whole[1])
+            picture = _load(image, whole[0] * whole[1])
+            if picture.size != whole:
+                picture.opened_as = picture.size, _as_turned(whole, image)  # for `size_of`
+            return picture
 
 
 # --- pictures -------------------------------------------------------------------------------------------------------------
@@ -274,7 +277,7 @@ def shrink(pixels: np.ndarray, side: int) -> np.ndarray:
 
 
 def size_of(image) -> tuple[int, int]:
-    """Return (width, height), upright, of what `to_pixels` takes, as it was before `to_pixels` made it smaller.
+    """Return (width, height), upright, of what `to_pixels` takes, as it was before `to_pixels` or `open_picture` made it smaller.
 
     Raises PictureError with a sentence, as `to_pixels` does for the same picture.
     """
@@ -289,11 +292,17 @@ def size_of(image) -> tuple[int, int]:
         except Exception as error:
             raise PictureError(NO_PICTURE) from error
     if isinstance(image, Image.Image):
-        return upright_size(image)
+        size, whole = getattr(image, "opened_as", (None, None))
+        return whole if size == image.size else upright_size(image)  # not where it was changed since it was opened
     height, width = channels_last(tensor_to_array(image) if isinstance(image, torch.Tensor) else image).shape[:2]
     return width, height
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
     """Return (width, height) of a picture after `upright`."""
-    return upright(Image.new("1", image.size), image).size
+    return _as_turned(image.size, image)
+
+
+def _as_turned(size: tuple[int, int], image: Image.Image) -> tuple[int, int]:
+    """Return (width, height) of this size after `upright` turned it as it would turn a picture."""
+    return size if upright(Image.new("1", (2, 1)), image).width == 2 else size[::-1]

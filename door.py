@@ -22,7 +22,7 @@ MAX_HELD = 8 * MAX_BODY  # bytes of all calls together that are in memory at onc
 MAX_CALLS = 100  # calls that run or wait at both doors together; more are told that the server is busy
 THREADS = 8  # pictures that are opened and read at once; of the large ones, which take some hundred MB, `decode` opens one
 PATIENCE = 20  # seconds that a caller may be silent in the middle of a request
-FREE = 200_000_000  # bytes that uploads leave free on the disk
+FREE = 200_000_000  # bytes that uploads, and the pictures made of them, leave free on the disk
 KEPT = 3600  # seconds after which an upload, and a picture made from it, is deleted
 SWEEP = 600  # seconds from one deletion to the next
 
@@ -150,6 +150,7 @@ class Door:
         self.mcp = re.compile(MCP if demo.mcp_server else "(?!)")  # else what nothing matches
         self.calls = 0  # calls that run in one shot, or are on their way into the queue
         self.held = 0  # bytes
+        self.queued: dict[str, int] = {}  # bytes of the calls that Gradio keeps in its queue, by their names
 
     async def __call__(self, scope, receive, send) -> None:
         """Serve one request."""
@@ -192,11 +193,18 @@ class Door:
             self.check_get(scope, path, asked)
             await self.app(scope, receive, answer)
         elif asked["upload"]:
-            if shutil.disk_usage(Path(get_upload_folder()).parent).free < FREE:
-                raise Refused(503)
+            self.check_disk()
             await self.app(scope, self.measured(scope, receive, answer), answer)
         else:
+            if asked["queue"] or asked["name"] == "explain":  # the page, too, asks for the small pictures of the stages
+                self.check_disk()
             await self.post_call(scope, self.measured(scope, receive, answer), answer, asked)
+
+    @staticmethod
+    def check_disk() -> None:
+        """Raise Refused where pictures, which callers send or ask for, would fill the disk."""
+        if shutil.disk_usage(Path(get_upload_folder()).parent).free < FREE:
+            raise Refused(503)
 
     def check_get(self, scope, path: str, asked) -> None:
         """Raise Refused for a URL that a caller wants fetched, and for the answer of a call that is not there."""
@@ -226,7 +234,7 @@ class Door:
                 part, more = message.get("body", b""), message.get("more_body", False)
                 body += part
                 self.held += len(part)
-                if self.held > MAX_HELD:
+                if self.held + self.in_queue() > MAX_HELD:
                     raise Refused(503)
             if asked:
                 self.check_call(bytes(body), asked)
@@ -236,8 +244,17 @@ class Door:
                 return messages.pop() if messages else await receive()
 
             await self.in_turn(scope, again, answer)
+            if asked and not asked["small"]:
+                with contextlib.suppress(ValueError, TypeError, KeyError):  # of a call in one shot, or of one that was refused
+                    self.queued[json.loads(answer.last)["event_id"]] = 2 * len(body)  # the bytes, and what was made of them
         finally:
             self.held -= len(body)
+
+    def in_queue(self) -> int:
+        """Return the bytes of the calls in Gradio's queue."""
+        if self.queued:
+            self.queued = {event: size for event, size in self.queued.items() if event in self.queue.event_ids_to_events}
+        return sum(self.queued.values())
 
     def check_call(self, body: bytes, asked) -> None:
         """Raise Refused for a body that is no call: it would cost memory for long, or end in an error without a sentence."""
@@ -318,6 +335,7 @@ class Answer:
         self.verdict: Refused | None = None  # what is to be said whatever Gradio makes of it
         self.raw = False
         self.status, self.body = 0, b""  # of an error that is held back
+        self.last = b""  # what was sent last
         self.started = self.ended = False
 
     async def __call__(self, message) -> None:
@@ -336,7 +354,7 @@ class Answer:
             if not message.get("more_body", False):
                 await self.refuse(self.verdict or Refused(self.status, self.sentence()))
         else:
-            self.ended = not message.get("more_body", False)
+            self.ended, self.last = not message.get("more_body", False), message.get("body", b"")
             await self.send(message)
 
     def sentence(self) -> str:

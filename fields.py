@@ -281,7 +281,7 @@ def message_of(reading: NumberReading, rule: Rule | None, specks: int) -> str:
 
 def add_string_error(parser: argparse.ArgumentParser) -> None:
     """Add the flag that sets which numbers are called unsure."""
-    add_max_error(parser, STRING_ERROR, "0.05, 0.03, 0.01 or 0.001")
+    add_max_error(parser, STRING_ERROR, "0.05 or 0.03")
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -300,6 +300,8 @@ def run(flags: argparse.Namespace) -> int:
     """Read what the flags name and print or write it; return the exit code: 2 where a picture could not be read."""
     if (flags.resume or flags.worst_first) and not flags.csv:
         raise ValueError("--resume and --worst-first are about a CSV file. Name one with --csv.")
+    if flags.json and flags.csv:
+        raise ValueError("--json and --csv are two ways to write the same rows. Give one of them.")
     if flags.rule is not None:
         Rule(flags.rule)
     share_processors()

@@ -112,6 +112,17 @@ window.digitvision = (() => {
     if (part.matches('.box')) part.setAttribute('aria-pressed', part.dataset.digit === digit);
   });
 
+  const copyText = async (text) => {  // say whether it was copied
+    if (navigator.clipboard) return navigator.clipboard.writeText(text).then(() => true, () => false);
+    const field = document.createElement('textarea');  // over http from another machine there is no clipboard
+    field.value = text;
+    document.body.append(field);
+    field.select();
+    const copied = document.execCommand('copy');
+    field.remove();
+    return copied;
+  };
+
   const start = () => {
     let stroke = false;
     find('#pad').addEventListener('pointerdown', () => { stroke = true; }, true);
@@ -120,7 +131,8 @@ window.digitvision = (() => {
       stroke = false;
     });
     document.addEventListener('keydown', (event) => {
-      if ((event.ctrlKey || event.metaKey) && event.key === 'z' && drawing()) { event.preventDefault(); undo(); }
+      const typing = event.target.closest?.('input, textarea');  // there it takes back what was typed
+      if ((event.ctrlKey || event.metaKey) && event.key === 'z' && drawing() && !typing) { event.preventDefault(); undo(); }
     });
     new MutationObserver(tidy).observe(document.body, { childList: true, subtree: true });
     tidy();
@@ -130,7 +142,7 @@ window.digitvision = (() => {
     document.addEventListener('click', (event) => {
       const box = event.target.closest('#number .box'), copy = event.target.closest('#number .copy');
       if (box) show(box.dataset.digit);
-      if (copy) navigator.clipboard.writeText(copy.dataset.text).then(() => { copy.textContent = 'Copied'; });
+      if (copy) copyText(copy.dataset.text).then((copied) => { if (copied) copy.textContent = 'Copied'; });
     });
     document.addEventListener('paste', (event) => {
       const file = picture(event.clipboardData);

@@ -9,6 +9,7 @@ Each checks first that card, numbers, figures and weights belong together. --dry
 
 import argparse
 import ast
+import importlib.util
 import re
 import subprocess
 import sys
@@ -119,6 +120,8 @@ def check(tests: bool) -> None:
     """Raise ValueError with a sentence unless card, numbers, figures and weights belong together, and the weights' tests pass."""
     if wrong := evaluate.check(None, None):
         raise ValueError(f"{' '.join(wrong)} Run 'make evaluate' and look at what changed; nothing was sent.")
+    if tests and importlib.util.find_spec("pytest") is None:
+        raise ValueError("The tests of the weights cannot run; nothing was sent. Run 'pip install -r requirements-dev.txt' first.")
     if tests and subprocess.run([sys.executable, "-m", "pytest", "-q", TESTS], cwd=ROOT, capture_output=True).returncode:
         raise ValueError(f"The tests of the weights fail; nothing was sent. Run 'python -m pytest {TESTS}' to see them.")
 

@@ -1,6 +1,6 @@
 """Does what a Space gets start and answer in an environment of its own, and is a package there known to be unsafe?
 
-    python scripts/release_check.py     2 minutes; 6 GB in a temporary folder, which is removed at the end
+    python scripts/release_check.py     2 to 10 minutes; 6 GB in a temporary folder, which is removed at the end
 """
 
 import base64

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from PIL import Image
 from archive import COLUMNS
 from bench import fuzz
 from data import draw
+from decode import open_picture
 from fields import FieldReader, things_of, to_json
 from segments import Pieces, cut, find_field
 
@@ -62,11 +64,28 @@ def test_boxes_of_a_picture_that_is_made_smaller_are_those_of_the_picture_itself
     picture, boxes = make_number("4751", pen=40, high=400, margin=300)
     large = np.pad(picture, ((600, 900), (1500, 200)), constant_values=255)
     Image.fromarray(large).save(tmp_path / "large.png")
-    for image in (large, tmp_path / "large.png", Image.fromarray(large)):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn it to the right
+    Image.fromarray(np.rot90(large).copy()).save(tmp_path / "turned.jpg", exif=exif)
+    opened = [open_picture(tmp_path / name) for name in ("large.png", "turned.jpg")]  # as a server does, which reduces them at once
+    assert all(max(each.size) < max(large.shape) for each in opened)
+    for image in (large, tmp_path / "large.png", tmp_path / "turned.jpg", Image.fromarray(large), *opened):
         reading = reader.read(image)
         assert reading.text == "4751"
         for each, (x, y, wide, high) in zip(reading.digits, boxes, strict=True):
             assert overlap(each.box, (x + 1500, y + 600, wide, high)) > 0.75
+
+
+def test_boxes_of_a_part_of_an_opened_picture_are_those_of_the_part(reader, tmp_path):
+    picture, boxes = make_number("4751", pen=40, high=400, margin=300)
+    Image.fromarray(picture).resize((4000, round(4000 * picture.shape[0] / picture.shape[1]))).save(tmp_path / "large.png")
+    opened = open_picture(tmp_path / "large.png")
+    part = reader.read(opened.crop((opened.width // 2, 0, opened.width, opened.height)))
+    assert all(each.box[0] + each.box[2] < opened.width // 2 for each in part.digits) and part.text.endswith("1")
+    whole, opened.opened_as = reader.read(opened), None
+    opened.thumbnail((700, 700))
+    assert all(each.box[0] * 4000 / 700 == pytest.approx(before.box[0], abs=20)
+               for each, before in zip(reader.read(opened).digits, whole.digits, strict=True))
 
 
 @pytest.mark.parametrize("look", ["inverted", "transparent", "coloured", "faint", "shadow"])
@@ -329,6 +348,24 @@ def test_a_killed_run_loses_no_row_and_doubles_none(tmp_path):
     assert [row["path"] for row in rows_of(tmp_path / "out.csv")] == [str(folder / f"{number:03}.png") for number in range(300)]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no pipes with a name, and no names that are no text, on Windows")
+def test_a_table_is_kept_in_the_file_that_a_link_names_and_never_in_place_of_a_pipe(scans, tmp_path):
+    (tmp_path / "link.csv").symlink_to(tmp_path / "table.csv")
+    assert run_main("fields.py", scans, "--csv", tmp_path / "link.csv").returncode == 0
+    assert (tmp_path / "link.csv").is_symlink() and len(rows_of(tmp_path / "table.csv")) == 4
+    os.mkfifo(tmp_path / "pipe")
+    done = run_main("fields.py", scans, "--csv", tmp_path / "pipe")
+    assert done.returncode == 2 and "is no file that rows can be kept in" in done.stderr and (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="no names of files that are no text there")
+def test_a_file_whose_name_is_no_text_has_one_row_however_often_a_run_goes_on(scans, tmp_path):
+    os.rename(scans / "2.png", os.fsdecode(os.fsencode(scans) + b"/2\xff.png"))
+    for _ in range(3):
+        assert run_main("fields.py", scans, "--csv", tmp_path / "out.csv", "--resume").returncode == 0
+    assert [row["text"] for row in rows_of(tmp_path / "out.csv")] == ["10", "475", "7", "1050"]
+
+
 def test_ctrl_c_says_how_to_go_on(scans, tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
@@ -341,6 +378,7 @@ def test_ctrl_c_says_how_to_go_on(scans, tmp_path, monkeypatch):
 @pytest.mark.parametrize("arguments, words", [
     (["--rule", "("], "The rule ( cannot be read"),
     (["--resume"], "Name one with --csv"),
+    (["--json", "--csv", "out.csv"], "Give one of them"),
     (["--worst-first"], "Name one with --csv"),
     (["--weights", "nowhere"], "No weights at"),
     (["--max-error", "0.5"], "No threshold was measured"),
@@ -358,6 +396,8 @@ def test_resume_refuses_another_rule_another_file_and_other_weights(scans, tmp_p
     assert done.returncode == 2 and "was made with the rule (none)" in done.stderr and out.read_bytes() == before
     out.write_text(before.decode().replace(rows_of(out)[0]["weights"], "other"))
     assert "was made with weights other" in run_main("fields.py", scans, "--csv", out, "--resume").stderr
+    out.write_bytes(before)
+    assert "was made with --max-error 0.05" in run_main("fields.py", scans, "--csv", out, "--resume", "--max-error", "0.03").stderr
     out.write_text("name,age\nAda,36\n")
     assert "no table that fields.py wrote" in run_main("fields.py", scans, "--csv", out, "--resume").stderr
     assert out.read_text() == "name,age\nAda,36\n"

@@ -531,6 +531,31 @@ def test_numbers_are_drawn_by_mouse_and_read_and_copied(numbers):
         expect(numbers.locator("#number")).to_contain_text("Ready")
 
 
+def test_a_number_is_copied_where_the_browser_has_no_clipboard_for_the_page(numbers):
+    write(numbers, "1024")
+    numbers.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")  # http from another machine
+    numbers.evaluate("document.addEventListener('copy', () => { window.copied = document.activeElement.value; })")
+    numbers.get_by_role("button", name="Copy").click()
+    expect(numbers.get_by_role("button", name="Copied")).to_be_visible()
+    assert numbers.evaluate("window.copied") == "1024"
+
+
+def test_ctrl_z_takes_back_a_stroke_but_not_while_one_types(numbers):
+    write(numbers, "11")
+    expect(numbers.locator("#number .text")).to_have_text("11")
+    numbers.locator("#rule textarea, #rule input").click()
+    numbers.keyboard.type("12")
+    numbers.keyboard.press("Control+z")
+    numbers.wait_for_timeout(300)
+    numbers.locator("#rule textarea, #rule input").fill("")
+    numbers.keyboard.press("Enter")
+    numbers.wait_for_timeout(300)
+    expect(numbers.locator("#number .text")).to_have_text("11")
+    numbers.locator("#title").click()
+    numbers.keyboard.press("Control+z")
+    expect(numbers.locator("#number .text")).to_have_text("1")
+
+
 def test_a_click_on_an_example_of_a_number_reads_it(numbers):
     numbers.get_by_role("button", name="Example: 90210 postcode").click()
     expect(numbers.locator("#number .text")).to_have_text("90210")
