@@ -8,6 +8,7 @@ from math import ceil
 from PIL import Image, TiffImagePlugin
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # what people send; Pillow's other decoders stay shut
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")  # of their files; what a folder is searched for
 MAX_PIXELS = 40_000_000  # pixels; a 40-megapixel photograph is the largest that a phone takes by default
 MAX_SIDE = 100_000  # pixels; longer than any of JPEG, and no digit
 MAX_BYTES = 130_000_000  # bytes of a file: 40 megapixels in three colours, not compressed

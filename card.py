@@ -6,10 +6,12 @@ from huggingface_hub import EvalResult, ModelCard
 
 from composing import BY_A_MACHINE, LONGEST, SEED
 from fields import STRING_ERROR
+from files import write_whole
 from hands import HANDS
 from measures import BINS
 from model import HERE
 
+FIGURE = re.compile(r"\]\((weights/figures/[^)]+)\)")
 CARD = HERE / "MODEL_CARD.md"
 TARGETS = "Wrong answers accepted", "Threshold", "Of", "Answered", "Wrong of n", "Upper end of the 95 % interval"
 MARKERS = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
@@ -57,8 +59,7 @@ def card_tables(metrics: dict) -> str:
                   f"{hands['calibration_error_of_whole']:.4f}.", ""]
     if "numbers" in metrics:
         lines += ["**Whole numbers**, composed of whole drawings of unseen writers, of one hand and one pen each, and of MNIST's "
-                  f"test pictures (1 to {LONGEST} digits, seed {SEED}); and written by unseen writers. A string is right, or not:",
-                  ""]
+                  f"test pictures (1 to {LONGEST} digits, seed {SEED}). A string is right, or not:", ""]
         lines += _table(("Numbers", "Right (95 % interval)", "n"), [
             (name, _percent(row), f"{row['n']:,}") for name, row in metrics["numbers"].items()])
     if "pictures" in metrics:
@@ -136,13 +137,14 @@ def write_card(metrics: dict) -> None:
     card = ModelCard.load(CARD)
     card.data.model_name = "DigitVision"
     card.data.eval_results = card_results(metrics)
-    CARD.write_text(MARKERS.sub(lambda found: found[1] + card_tables(metrics) + found[2], str(card)), encoding="utf-8")
+    write_whole(CARD, MARKERS.sub(lambda found: found[1] + card_tables(metrics) + found[2], str(card)).encode())
 
 
 def check_card() -> None:
     """Raise ValueError with a sentence where the card cannot be read."""
     try:
-        ModelCard.load(CARD)
+        if not MARKERS.search(ModelCard.load(CARD).text):
+            raise ValueError("no place for the tables")
     except Exception as error:  # the parsers of its front matter each raise their own
         raise ValueError(f"{CARD.name} is missing or damaged. Restore it.") from error
 
@@ -156,4 +158,6 @@ def card_mistakes(metrics: dict) -> list[str]:
         wrong.append("The tables of MODEL_CARD.md are not those of metrics.json.")
     if card.data.eval_results != card_results(metrics):
         wrong.append("The model-index of MODEL_CARD.md is not that of metrics.json.")
+    wrong += [f"MODEL_CARD.md shows {figure}, which is not there. Take out what it says of it, or measure with --strokes."
+              for figure in FIGURE.findall(card.text) if not (HERE / figure).is_file()]
     return wrong

@@ -1,17 +1,14 @@
 """Compose numbers of pen strokes, spaced or touching, and measure how many of them are read as a whole."""
 
-import csv
 from collections.abc import Sequence
 from itertools import product
-from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 
 from conditions import pad
-from data import LOOK_ALIKES, NO_DIGIT, Pictures, Strokes, are_whole
-from decode import open_picture
+from data import LOOK_ALIKES, NO_DIGIT, Pictures, Strokes, are_whole, read_table, tables_of
 from fields import STRING_ERROR, FieldReader, NumberReading
 from hands import in_another_hand
 from lattice import groups_of
@@ -258,6 +255,14 @@ def logistic(features: np.ndarray, right: np.ndarray) -> np.ndarray:
     return weights
 
 
+def in_a_box(picture: np.ndarray) -> np.ndarray:
+    """Return a grey picture of a number with the box of a form around it, and paper around that."""
+    x, y, wide, high = cv2.boundingRect(255 - picture)
+    room, paper = round(0.3 * high), round(0.5 * high)
+    picture = np.pad(picture[y:y + high, x:x + wide], room + paper, constant_values=255)
+    return cv2.rectangle(picture, (paper, paper), (picture.shape[1] - paper, picture.shape[0] - paper), 90, 2)
+
+
 def measure_numbers(reader: FieldReader, digits: Strokes, numbers: Strokes | None, mnist: Pictures) -> dict:
     """Return shares of strings that are right as a whole: numbers composed of unseen writers' digits and of MNIST's pictures,
     spaced and touching; numbers that unseen writers wrote; and of sketches of one digit, how many are read as one digit."""
@@ -267,6 +272,9 @@ def measure_numbers(reader: FieldReader, digits: Strokes, numbers: Strokes | Non
             pictures, texts = compose(source, COMPOSED, SEED, touching)
             right = right_ones([reader.read(picture) for picture in pictures], texts)
             found[f"composed of {whose}, {how}"] = share(right.sum(), len(texts))
+            if whose == "drawings" and not touching:
+                right = right_ones([reader.read(in_a_box(picture)) for picture in pictures], texts)
+                found["composed of drawings, spaced, in a drawn box"] = share(right.sum(), len(texts))
     if numbers is not None and len(numbers):
         right = right_ones([reader.read(picture) for picture in draw_numbers(numbers, SEED)], numbers.labels)
         found["numbers of unseen writers"] = share(right.sum(), len(right))
@@ -282,13 +290,12 @@ def measure_fields(reader: FieldReader, tables: str) -> dict:
     strings that are right as a whole, how many are sure by default (where STRING_ERROR of the composed numbers are wrong) and
     sure enough to be answered without a person (where BY_A_MACHINE of them are), and how many of those are right."""
     found = {}
-    for table in map(Path, tables.split(",")):
-        with open(table, newline="", encoding="utf-8") as file:
-            rows = [(row["file"], row["label"]) for row in csv.DictReader(file) if row.get("boxes_xywh")]
+    for name, table in tables_of(tables).items():
+        rows = [(path, text) for path, text, boxes in read_table(table) if boxes]
         if rows:
-            readings = [reader.read(open_picture(table.parent / name)) for name, _ in rows]
+            readings = [reader.read(path) for path, _ in rows]
             right = right_ones(readings, [text for _, text in rows])
-            found[table.resolve().parent.name] = kinds = {"whole": share(right.sum(), len(rows))}
+            found[name] = kinds = {"whole": share(right.sum(), len(rows))}
             for how, target in (("sure by default", STRING_ERROR), ("without a person", BY_A_MACHINE)):
                 if (least := reader.limits.get(target)) is not None:
                     sure = np.array([reading.confidence >= least for reading in readings])

@@ -105,6 +105,32 @@ def framed(sample, random: Random) -> np.ndarray:
     return picture
 
 
+def boxed(sample, random: Random) -> np.ndarray:
+    """A box of a form around the digit, which may touch it, with paper outside."""
+    picture = pad(sample, random, size=(0.4, 0.55), at=(0.5, 0.5))
+    x, y, wide, high = cv2.boundingRect(255 - picture)
+    around = max(wide, high) * random.uniform(0.95, 1.3) / 2
+    corner = np.round([x + wide / 2 - around, y + high / 2 - around]).astype(int)
+    return cv2.rectangle(picture, corner, corner + round(2 * around), int(random.integers(20, 120)), int(random.integers(1, 5)))
+
+
+def circled(sample, random: Random) -> np.ndarray:
+    """A ring drawn around the digit with the same pen."""
+    picture = pad(sample, random, size=(0.35, 0.45), at=(0.5, 0.5))
+    x, y, wide, high = cv2.boundingRect(255 - picture)
+    sides = tuple(int(random.uniform(0.75, 0.9) * max(side, 0.7 * max(wide, high))) for side in (wide, high))
+    return cv2.ellipse(picture, (x + wide // 2, y + high // 2), sides, random.uniform(-20, 20), 0, 360, 0, 8, cv2.LINE_AA)
+
+
+def underlined(sample, random: Random) -> np.ndarray:
+    """A line below the digit with the same pen."""
+    picture = pad(sample, random, size=(0.45, 0.6), at=(0.5, 0.42))
+    x, y, wide, high = cv2.boundingRect(255 - picture)
+    foot, more = y + high + random.uniform(0.12, 0.25) * high, random.uniform(0, 0.2) * high
+    ends = [(x - more, foot), (x + wide + more, foot + random.normal(0, 0.03) * high)]
+    return cv2.line(picture, *np.round(ends).astype(int), 0, 8, cv2.LINE_AA)
+
+
 def jpeg(sample, random: Random) -> np.ndarray:
     file = BytesIO()
     Image.fromarray(pad(sample, random)).save(file, "JPEG", quality=20)
@@ -140,6 +166,9 @@ CONDITIONS: dict[str, Callable] = {
     "dotted paper": dotted,
     "shadow": shadow,
     "frame at the edge": framed,
+    "in a drawn box, which it may touch": boxed,
+    "circled": circled,
+    "underlined": underlined,
     "pieces of neighbours at the edges": between_neighbours,
     "neighbours that touch or overlap": lambda sample, random: between_neighbours(sample, random, (-0.1, 0)),
     "JPEG, quality 20": jpeg,
@@ -151,6 +180,12 @@ CONDITIONS: dict[str, Callable] = {
 
 # written by `hands.restyle`; only their own digit is measured; what hands.HANDS does not have is never learned
 STYLES = {"crossed 7": "7", "hooked 1": "1", "open 4": "4", "slashed 0": "0", "climbing 1": "1", "flat 0": "0", "hanging 9": "9"}
+
+
+def is_restyled(name: str, sample) -> bool:
+    """Say whether a style of STYLES changes a sample: a 4 of one stroke cannot be opened."""
+    style, digit = name.split()
+    return restyle(sample, digit, style) is not sample
 
 
 def draw_style(name: str, sample, random: Random) -> np.ndarray:

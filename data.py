@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torchvision import datasets
 
-from decode import open_picture
+from bounds import SUFFIXES
+from decode import PictureError, open_picture, size_of, to_pixels
 from hands import in_another_hand
 from preprocess import see
 
@@ -117,10 +118,10 @@ def load_folder(folder: str | Path) -> Pictures:
     is not laid out so, and for the first picture that cannot be read or has no ink.
     """
     try:
-        folders = datasets.ImageFolder(str(folder), allow_empty=True)
+        folders = datasets.ImageFolder(str(folder), allow_empty=True, is_valid_file=_is_picture)
     except OSError as error:
         raise ValueError(f"{folder} has no sub-folders of pictures. Make one per digit, named 0 to 9.") from error
-    strange = [name for name in folders.classes if name not in DIGITS]
+    strange = [name for name in folders.classes if name not in DIGITS and not name.startswith(".")]
     if strange:
         raise ValueError(f"{folder} has a sub-folder {strange[0]!r} that is no digit. Name the sub-folders 0 to 9.")
     if not folders.samples:
@@ -138,31 +139,80 @@ def load_folder(folder: str | Path) -> Pictures:
     return Pictures(torch.from_numpy(np.stack(seen)), torch.tensor(labels))
 
 
-def load_labelled(table: Path) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return pictures (H, W, 3) uint8 and digits (N,) of a CSV table with `file`, beside the table, and `label`.
+def _is_picture(path: str) -> bool:
+    """Say whether a file is one that a folder is searched for; what begins with a dot, or lies in such a folder, is a program's."""
+    place = Path(path)
+    return place.suffix.lower() in SUFFIXES and not place.name.startswith(".") and not place.parent.name.startswith(".")
 
-    Where it has a column `boxes_xywh`, a file shows several digits, and every box, larger by a sixth on each side, is a picture;
-    files with more or fewer boxes than digits are left out. Raises ValueError with a sentence for another table.
+
+def tables_of(names: str) -> dict[str, Path]:
+    """Return tables of labelled pictures, commas between their names, by the names of their folders, by which results are told.
+
+    Raises ValueError with a sentence where two folders have the same name.
     """
-    pictures, labels = [], []
+    tables = {}
+    for table in map(Path, names.split(",")):
+        folder = table.resolve().parent.name
+        if folder in tables:
+            raise ValueError(f"Two tables lie in folders of the name {folder}, by which results are told. Rename one of them.")
+        tables[folder] = table
+    return tables
+
+
+def read_table(table: Path) -> list[tuple[Path, str, list]]:
+    """Return (file, label, boxes) for the rows of a CSV table with `file`, beside the table, and `label`, digits; where it has a
+    column `boxes_xywh`, a file shows several digits. Raises ValueError with a sentence for another table."""
     try:
-        with open(table, newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                picture = np.asarray(open_picture(table.parent / row["file"]).convert("RGB"))
-                boxes = json.loads(row.get("boxes_xywh") or "[]") or [[0, 0, *picture.shape[1::-1]]]
-                if len(boxes) != len(row["label"]):
-                    continue
-                more = WIDER if row.get("boxes_xywh") else 0
-                for digit, (x, y, wide, high) in zip(row["label"], boxes, strict=True):
-                    rows = slice(max(0, int(y - more * high)), int(y + high + more * high) + 1)
-                    columns = slice(max(0, int(x - more * wide)), int(x + wide + more * wide) + 1)
-                    pictures.append(np.ascontiguousarray(picture[rows, columns]))
-                    labels.append(int(digit))
-        if not pictures:
+        with open(table, newline="", encoding="utf-8-sig") as file:  # some spreadsheets put a mark in front
+            rows = [(table.parent / row["file"], row["label"].strip(), json.loads(row.get("boxes_xywh") or "[]"))
+                    for row in csv.DictReader(file)]
+        if not rows or not all(isinstance(boxes, list) for _, _, boxes in rows):
             raise ValueError("no rows")
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{table} is no table of labelled pictures. Name a CSV file with the columns file and label.") from error
-    return pictures, np.array(labels)
+    except (OSError, KeyError, TypeError, AttributeError, ValueError, RecursionError, csv.Error) as error:
+        raise ValueError(f"{table} is no table of labelled pictures. Name a CSV file, commas between its columns, with the columns "
+                         "file and label.") from error
+    for path, label, _ in rows:
+        if not (label.isascii() and label.isdigit()):
+            raise ValueError(f"{table} gives {path.name} the label {label!r}, which is no digit. Mend the row, or take it out.")
+    return rows
+
+
+def load_labelled(table: Path) -> tuple[list[np.ndarray], np.ndarray, int]:
+    """Return pictures, uint8 of any size as `to_pixels` makes them, their digits (N,), and how many rows of a table (`read_table`)
+    were left out: those with more or fewer boxes than digits. Every box, larger by a sixth on each side, is a picture.
+
+    Raises ValueError with a sentence for another table, and for a picture that cannot be read.
+    """
+    pictures, labels, left_out = [], [], 0
+    for path, label, boxes in read_table(table):
+        if len(label) != (len(boxes) or 1):
+            left_out += 1
+            continue
+        try:
+            opened = open_picture(path)
+            pixels = to_pixels(opened)
+            zoom = pixels.shape[1] / size_of(opened)[0]
+            for digit, box in zip(label, boxes or [None], strict=True):
+                pictures.append(pixels if box is None else _around(pixels, *(zoom * side for side in box)))
+                labels.append(int(digit))
+        except PictureError as error:
+            raise ValueError(f"{path}: {error}") from error
+        except (TypeError, ValueError, OverflowError) as error:  # of boxes of another shape, or beside the picture
+            raise ValueError(f"{table} gives {path.name} a box that is none. A box is [x, y, width, height], in its "
+                             "pixels.") from error
+    if not pictures:
+        raise ValueError(f"{table} has no row with as many boxes as digits. Give each digit its box.")
+    return pictures, np.array(labels), left_out
+
+
+def _around(pixels: np.ndarray, x: float, y: float, wide: float, high: float) -> np.ndarray:
+    """Return the part of a picture in a box and WIDER around it; raise ValueError where there is none."""
+    rows = slice(max(0, int(y - WIDER * high)), max(0, int(y + high + WIDER * high) + 1))
+    columns = slice(max(0, int(x - WIDER * wide)), max(0, int(x + wide + WIDER * wide) + 1))
+    part = np.ascontiguousarray(pixels[rows, columns])
+    if not part.size:
+        raise ValueError("beside the picture")
+    return part
 
 
 @dataclass(frozen=True)

@@ -104,6 +104,7 @@ def evaluate(name: str | None, data_dir: str, strokes: str | None = None, tables
     if before and before["weights"]["hash"] == metrics["weights"]["hash"]:
         metrics |= {part: before[part] for part in KEPT if part in before}
     else:
+        before = {}
         (folder / "figures" / HANDS_FIGURE).unlink(missing_ok=True)
     metrics |= more
     (folder / "figures").mkdir(exist_ok=True)
@@ -112,6 +113,9 @@ def evaluate(name: str | None, data_dir: str, strokes: str | None = None, tables
         metrics |= {"hands": hands, "refusal": measure_refusal(recognizer, unseen),
                     "numbers": measure_numbers(reader, unseen, written, pictures)}
         draw_hands(folder / "figures" / HANDS_FIGURE, mistakes)
+    for part in ("pictures", "fields", "numbers"):  # rows of other tables, and of numbers that are not named now, stay
+        if part in metrics:
+            metrics[part] = before.get(part, {}) | metrics[part]
     draw_figures(folder / "figures", recognizer.net.facts["history"], metrics, pictures, probabilities)
     metrics["figures"] = figure_hashes(folder)
     write_whole(folder / METRICS_FILE, (json.dumps(metrics, indent=1) + "\n").encode())

@@ -126,7 +126,8 @@ def refuse(error: ValueError | OSError) -> int:
     """Say on standard error what an error means to a user; return the exit code for it, 2."""
     sentence = str(error)
     if getattr(error, "strerror", None):  # the system's own: nobody put it into words yet
-        sentence = f"{error.filename or 'Standard output'} cannot be used ({error.strerror}). Mend that, or name another place."
+        sentence = (f"{error.filename} cannot be used ({error.strerror}). Mend that, or name another place." if error.filename else
+                    f"What was to be printed or written could not be ({error.strerror}). Make room, or name another place.")
         if error.filename is None:  # what could not be printed would be tried again at the end, with a page of text
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     print(sentence, file=sys.stderr)

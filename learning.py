@@ -2,10 +2,12 @@
 
 import base64
 import copy
+import hashlib
 import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +49,10 @@ def open_teachers(names: str) -> list[DigitNet]:
         return [find_weights(name) for name in names.split(",") if name]
     except (ValueError, OSError) as error:
         raise type(error)(str(error).replace("--weights", "--teacher")) from error
+
+
+class Diverged(ValueError):
+    """The loss of a run is no longer a number."""
 
 
 class Run:
@@ -126,9 +132,16 @@ class Run:
         row = (self.epoch, total.item() / steps, F.cross_entropy(logits, self.validation.labels).item(),
                (logits.argmax(1) == self.validation.labels).float().mean().item(), time.perf_counter() - started)
         if not np.isfinite(row[1:3]).all():
-            raise ValueError("The loss is no longer a number. Lower --lr and run again; the old weights are untouched.")
+            raise Diverged("The loss is no longer a number. Lower --lr and run again; the old weights are untouched.")
         self.history.append(dict(zip(HISTORY, row, strict=True)))
         return self.history[-1]
+
+    @cached_property
+    def pictures_hash(self) -> str:
+        """The SHA-256, in hexadecimal, of all that is learned from."""
+        digest = hashlib.sha256(self.ink.cpu().numpy())
+        digest.update(self.labels.cpu().numpy())
+        return digest.hexdigest()
 
     def save(self, path: Path) -> None:
         """Write the whole state as tensors with a JSON header, by one rename; nothing is pickled."""
@@ -136,7 +149,8 @@ class Run:
         tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
         for number, state in self.optimiser.state_dict()["state"].items():
             tensors[f"momentum.{number}"] = state["momentum_buffer"]
-        header = {"config": asdict(self.config), "epoch": self.epoch, "step": self.step, "history": self.history}
+        header = {"config": asdict(self.config), "pictures": self.pictures_hash, "epoch": self.epoch, "step": self.step,
+                  "history": self.history}
         write_whole(path, pack(tensors, header))
 
     def resume(self, path: Path) -> None:
@@ -155,6 +169,10 @@ class Run:
         if changed:
             raise ValueError(f"The interrupted run had another --{changed[0].replace('_', '-')} "
                              f"({theirs[changed[0]]}). Give the same settings, or start again without --resume.")
+
+        if header.get("pictures") != self.pictures_hash:
+            raise ValueError("The interrupted run learned from other pictures: those of --data-dir, --strokes or --extra have "
+                             "changed since. Give the same, or start again without --resume.")
 
         def part(prefix: str) -> dict:
             return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,6 +1,6 @@
 """Statistics of probabilities and labels: what is measured, wherever it is measured."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import reduce
 from operator import add
 
@@ -75,7 +75,7 @@ def find_limits(net: DigitNet, validation: Mapping[str, Pictures]) -> dict:
             kinds[kind] = probabilities[digits].max(axis=1), probabilities[digits].argmax(axis=1) != pictures.labels.numpy()[digits]
     errors = []
     for target in ERROR_TARGETS:
-        threshold = max(error_limit(*kind, target)["threshold"] for kind in kinds.values())
+        threshold = least_threshold(kinds.values(), target)
         errors.append({"max_error": target, "threshold": threshold,
                        "kinds": {name: answered(*kind, threshold) for name, kind in kinds.items()}})
     strange, others = min(float(np.quantile(each, 0.01)) for each in two.values()), np.concatenate(others)
@@ -85,13 +85,19 @@ def find_limits(net: DigitNet, validation: Mapping[str, Pictures]) -> dict:
 def error_limit(confidence: np.ndarray, wrong: np.ndarray, target: float) -> dict:
     """Return the least threshold on the confidence (N,) that keeps the share of answers that are wrong (N,) bool within `target`,
     and how they fare by it."""
-    order = np.argsort(-confidence)
-    falling = confidence[order]
-    within = wrong[order].cumsum() <= target * np.arange(1, len(order) + 1)
-    within[:-1] &= falling[1:] < falling[:-1]  # who is as sure as the last one is kept, too
-    last = np.flatnonzero(within)[-1] if within.any() else 0
-    threshold = float(falling[last]) if last + 1 < len(order) else 0.0
+    threshold = least_threshold([(confidence, wrong)], target)
     return {"max_error": target, "threshold": threshold, **answered(confidence, wrong, threshold)}
+
+
+def least_threshold(kinds: Collection[tuple[np.ndarray, np.ndarray]], target: float) -> float:
+    """Return the least threshold on the confidence (N,) at which of each kind of answers, of which some are wrong (N,) bool, a
+    share of at most `target` is wrong; 1 where there is none."""
+    thresholds = np.unique(np.concatenate([[0.0, 1.0], *(confidence for confidence, _ in kinds)]))  # rising
+    within = np.ones(len(thresholds), bool)
+    for confidence, wrong in kinds:
+        kept, errors = (len(each) - np.searchsorted(np.sort(each), thresholds) for each in (confidence, confidence[wrong]))
+        within &= errors <= target * kept
+    return float(thresholds[within.argmax()]) if within.any() else 1.0
 
 
 def answered(confidence: np.ndarray, wrong: np.ndarray, threshold: float) -> dict:

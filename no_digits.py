@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+import torch
 
 from data import Pictures, Strokes, render
 
@@ -77,4 +78,6 @@ def _on_one_side(stroke: np.ndarray, points: np.ndarray, share: float, side: str
 
 
 def _render_no_digits(samples: list[list[np.ndarray]], name: str, seed: int) -> Pictures:
+    if not samples:
+        return Pictures(torch.zeros(0, 28, 28, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64))
     return render(Strokes(samples, np.array([name] * len(samples)), np.array([""] * len(samples))), 1, seed)

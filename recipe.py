@@ -76,7 +76,7 @@ def check_settings(config: TrainConfig) -> None:
     rules = [("epochs", 1, 10_000), ("batch_size", 2, 60_000), ("lr", 1e-8, 100), ("momentum", 0, 0.999),
              ("weight_decay", 0, 1), ("label_smoothing", 0, 0.9), ("averaging", 0, 0.99999), ("renders", 1, 100),
              ("rotate", 0, 180), ("scale", 0, 0.9), ("shear", 0, 2), ("shift", 0, 14), ("elastic", 0, 10),
-             ("thickness", 0, 1), ("neighbour", 0, 1), ("filter", 0, 1), ("scribbles", 1, 10**6), ("noise", 0, 1), ("erase", 0, 1),
+             ("thickness", 0, 1), ("neighbour", 0, 1), ("filter", 0, 1), ("scribbles", 0, 10**6), ("noise", 0, 1), ("erase", 0, 1),
              ("numbers", 0, 10**6), ("settle", 0, 1), ("trust", 0, 1), ("threads", 0, 1024), ("seed", 0, 2**31)]
     for name, low, high in rules:
         if not low <= getattr(config, name) <= high:

@@ -10,6 +10,7 @@ import argparse
 import csv
 import io
 import json
+import math
 import os
 import signal
 import sys
@@ -46,7 +47,7 @@ from data import (
 )
 from fields import FieldReader
 from files import refuse, remove_parts, write_whole
-from learning import HISTORY, Run, open_teachers
+from learning import HISTORY, Diverged, Run, open_teachers
 from model import WEIGHTS, WEIGHTS_FILE, DigitNet, save_weights
 from no_digits import render_halves, render_scribbles
 from recipe import RECIPES, TrainConfig, check_settings
@@ -145,7 +146,7 @@ def dry_run(config: TrainConfig) -> None:
 
 
 def search(config: TrainConfig, trials: int) -> None:
-    """Try random settings on the validation split; print them ranked and write search.csv.
+    """Try random settings on the validation split; print them ranked and write search.csv, anew after every trial.
 
     It goes into runs/search unless --out says otherwise.
     """
@@ -159,18 +160,21 @@ def search(config: TrainConfig, trials: int) -> None:
                         epochs=int(random.integers(1, config.epochs + 1)),
                         weight_decay=float(f"{10 ** random.uniform(-5, -3):.3g}"))
         run = Run(tried, pictures, validation, teachers)
-        while run.epoch < tried.epochs:
-            last = run.train_epoch()
+        try:
+            while run.epoch < tried.epochs:
+                last = run.train_epoch()
+        except Diverged:
+            last = {"validation_accuracy": 0.0, "validation_loss": math.inf}
         rows.append({"validation_accuracy": last["validation_accuracy"], "validation_loss": last["validation_loss"],
                      "lr": tried.lr, "batch_size": tried.batch_size, "epochs": tried.epochs,
                      "weight_decay": tried.weight_decay, "seconds": sum(row["seconds"] for row in run.history)})
         print(f"trial {trial}/{trials}: {100 * last['validation_accuracy']:.2f} %", flush=True)
-    rows.sort(key=lambda row: (-row["validation_accuracy"], row["validation_loss"]))
-    file = io.StringIO()
-    table = csv.DictWriter(file, rows[0].keys())
-    table.writeheader()
-    table.writerows(rows)
-    write_whole(out / "search.csv", file.getvalue().encode())
+        rows.sort(key=lambda row: (-row["validation_accuracy"], row["validation_loss"]))
+        file = io.StringIO()
+        table = csv.DictWriter(file, rows[0].keys())
+        table.writeheader()
+        table.writerows(rows)
+        write_whole(out / "search.csv", file.getvalue().encode())
     print("| rank | " + " | ".join(name.replace("_", " ") for name in rows[0]) + " |")
     print("|" + " --- |" * (len(rows[0]) + 1))
     for rank, row in enumerate(rows, 1):
@@ -223,8 +227,11 @@ def main() -> int:
         sys.stdout.flush()
     except KeyboardInterrupt:
         kept = (Path(config.out) / CHECKPOINT).exists()
-        print(f"\nStopped. The weights in {config.out} are whole; "
-              + ("--resume goes on after the last whole epoch." if kept else "no epoch was done yet."), file=sys.stderr)
+        print("\nStopped. " + ("Nothing was written." if flags.dry_run else
+                               "The trials that ended are in search.csv." if flags.search else
+                               f"The weights in {config.out} are whole; " + (
+                                   "--resume goes on after the last whole epoch." if kept else "no epoch was done yet.")),
+              file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:
         return refuse(error)

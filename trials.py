@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import sys
 import time
 from itertools import cycle, islice
 from pathlib import Path
@@ -11,8 +12,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from conditions import CONDITIONS, LEARNED, NEVER_LEARNED, STYLES, draw_style
-from data import LOOK_ALIKES, Pictures, Strokes, are_whole, load_labelled, load_mnist, load_strokes, split_writers
+from conditions import CONDITIONS, LEARNED, NEVER_LEARNED, STYLES, draw_style, is_restyled
+from data import LOOK_ALIKES, Pictures, Strokes, are_whole, load_labelled, load_mnist, load_strokes, split_writers, tables_of
 from measures import auroc, calibration_error, confusion_of, logits_of, per_class, share, wilson
 from no_digits import pattern, scribble
 from preprocess import see, to_tensor
@@ -121,7 +122,7 @@ def measure_hands(recognizer: Recognizer, strokes: Strokes) -> tuple[dict, list]
             mistakes = [(pictures[row], digits.labels[row], readings[row]) for row in wrong]
     for name, digit in STYLES.items():
         random = np.random.default_rng(SEED)
-        samples = digits[digits.labels == digit].samples
+        samples = [sample for sample in digits[digits.labels == digit].samples if is_restyled(name, sample)]
         right = digits_of(read_all(recognizer, [draw_style(name, sample, random) for sample in samples])) == int(digit)
         found["styles"][name] = share(right.sum(), len(samples))
     return found, mistakes
@@ -190,10 +191,12 @@ def measure_seeds(recognizer: Recognizer, folders: str, data_dir: str) -> dict:
 def measure_pictures(recognizer: Recognizer, tables: str) -> dict:
     """Return {name of the folder: share of right answers} for tables of labelled pictures, commas between their names."""
     found = {}
-    for table in map(Path, tables.split(",")):
-        pictures, labels = load_labelled(table)
+    for name, table in tables_of(tables).items():
+        pictures, labels, left_out = load_labelled(table)
+        if left_out:
+            print(f"{table}: {left_out} rows with more or fewer boxes than digits were left out.", file=sys.stderr)
         right = digits_of(read_all(recognizer, pictures)) == labels
-        found[table.resolve().parent.name] = share(right.sum(), len(labels))
+        found[name] = share(right.sum(), len(labels))
     return found
 
 

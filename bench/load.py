@@ -160,8 +160,8 @@ def row(name: str, counts: Counter, spent: np.ndarray, took: float, used: float)
     return f"| {name} | {kinds} | {counts['ok'] / took:.0f} | {times} | {1000 * used / counts.total():.0f} |"
 
 
-def main() -> None:
-    """Measure and print a table."""
+def main() -> int:
+    """Measure and print a table; return 1 where an answer was lost, somebody else's, or an error."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clients", default="1,8,32,64", help="how many at once, with commas between (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=60, help="of each of them (default: %(default)s)")
@@ -177,10 +177,13 @@ def main() -> None:
     def used() -> tuple[float, float]:  # seconds, MB
         return (cpu_seconds(process), memory(process)) if process else (np.nan, np.nan)
 
+    total = Counter()
+
     def report(name: str, clients: list, **until: float) -> str:
         before = used()
         measured = measure(port, clients, **until)
         after = used()
+        total.update(measured[0])
         return row(name, *measured, after[0] - before[0]) + f" {before[1]:.0f} | {after[1]:.0f} |"
 
     try:
@@ -194,7 +197,8 @@ def main() -> None:
     finally:
         if process:
             process.terminate()
+    return 1 if total["error"] + total["lost"] + total["foreign"] else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,9 +1,13 @@
 """MNIST, folders of pictures and pen strokes become pictures at the junction, or one sentence says why not."""
 
+import re
+import shutil
+
+import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import STROKES, make_sketch, write_mnist, write_strokes
+from conftest import ROOT, STROKES, make_sketch, write_mnist, write_strokes
 from PIL import Image
 
 from data import (
@@ -17,6 +21,7 @@ from data import (
     render,
     split_mnist,
     split_writers,
+    tables_of,
 )
 
 
@@ -45,8 +50,12 @@ def test_a_folder_by_class_takes_the_road_of_an_upload(tmp_path):
     for digit in ("4", "7"):
         (tmp_path / digit).mkdir()
         Image.fromarray(255 - make_sketch(digit, pad=150)).save(tmp_path / digit / "one.png")
+    Image.fromarray(255 - make_sketch("7", pad=150)).save(tmp_path / "7" / "two.gif")
+    (tmp_path / ".checkpoints").mkdir()  # what programs leave
+    (tmp_path / ".checkpoints" / "9.png").write_text("")
+    (tmp_path / "7" / ".DS_Store").write_text("")
     pictures = load_folder(tmp_path)
-    assert pictures.labels.tolist() == [4, 7] and pictures.seen.shape == (2, 28, 28)
+    assert pictures.labels.tolist() == [4, 7, 7] and pictures.seen.shape == (3, 28, 28)
 
 
 @pytest.mark.parametrize("files, words", [
@@ -149,13 +158,52 @@ def test_a_table_of_fields_gives_every_box_with_what_lies_around_it(tmp_path):
     Image.new("RGB", (9, 7)).save(tmp_path / "one.png")
     (tmp_path / "labels.csv").write_text('file,label,boxes_xywh\nfield.png,42,"[[0, 10, 20, 20], [60, 10, 20, 20]]"\n'
                                          'one.png,7,\nfield.png,123,"[[0, 10, 20, 20]]"\n')
-    pictures, labels = load_labelled(tmp_path / "labels.csv")
-    assert labels.tolist() == [4, 2, 7]
-    assert [picture.shape for picture in pictures] == [(27, 24, 3), (27, 27, 3), (7, 9, 3)]
+    pictures, labels, left_out = load_labelled(tmp_path / "labels.csv")
+    assert labels.tolist() == [4, 2, 7] and left_out == 1
+    assert [picture.shape for picture in pictures] == [(27, 24), (27, 27), (7, 9, 3)]
 
 
-@pytest.mark.parametrize("text", ["file,digit\n", "file,label\nmissing.png,3\n", "", "file,label\nlabels.csv,3\n"])
+def test_pictures_of_a_table_are_those_that_are_read(tmp_path, recognizer):
+    examples = [path for path in sorted((ROOT / "examples").iterdir()) if path.stem[1] == "_"]
+    for path in examples:  # on their sides, transparent, with 16 bits
+        shutil.copy(path, tmp_path)
+    (tmp_path / "labels.csv").write_text("\ufefffile,label\n" + "".join(f"{path.name},{path.name[0]} \n" for path in examples))
+    pictures, labels, _ = load_labelled(tmp_path / "labels.csv")
+    read = recognizer.read_batch(pictures)
+    assert [reading.digit for reading in read] == [path.name[0] for path in examples] == [str(label) for label in labels]
+    large = np.full((3000, 4000), 255, np.uint8)
+    large[2000:2600, 3000:3600] = cv2.resize(make_sketch("7", pad=150), (600, 600))
+    Image.fromarray(large).save(tmp_path / "large.png")
+    (tmp_path / "labels.csv").write_text('file,label,boxes_xywh\nlarge.png,7,"[[3000, 2000, 600, 600]]"\n')
+    (picture,), _, _ = load_labelled(tmp_path / "labels.csv")  # made smaller as it is opened
+    assert max(picture.shape) < 250 and recognizer.read(picture).digit == "7"
+
+
+@pytest.mark.parametrize("rows, words", [
+    ("file,label\none.png,three\n", "the label 'three', which is no digit"),
+    ("file,label\nmissing.png,3\n", "missing.png: There is no such file"),
+    ("file,label\none.png,33\n", "no row with as many boxes as digits"),
+    ('file,label,boxes_xywh\none.png,3,"[[50, 50, 9, 9]]"\n', "a box that is none"),
+    ('file,label,boxes_xywh\none.png,3,"[7]"\n', "a box that is none"),
+    ('file,label,boxes_xywh\none.png,3,"[[0, 0, Infinity, 1]]"\n', "a box that is none"),
+])
+def test_a_row_that_cannot_be_measured_is_told_in_a_sentence(tmp_path, rows, words):
+    Image.new("RGB", (9, 7)).save(tmp_path / "one.png")
+    (tmp_path / "labels.csv").write_text(rows)
+    with pytest.raises(ValueError, match=re.escape(words)):
+        load_labelled(tmp_path / "labels.csv")
+
+
+def test_two_tables_of_one_name_are_refused_since_one_would_hide_the_other(tmp_path):
+    assert list(tables_of(f"{tmp_path}/a/one.csv,{tmp_path}/b/one.csv")) == ["a", "b"]
+    with pytest.raises(ValueError, match="Two tables lie in folders of the name a"):
+        tables_of(f"{tmp_path}/a/one.csv,{tmp_path}/a/two.csv")
+
+
+@pytest.mark.parametrize("text", ["file,digit\n", "", "file;label\none.png;3\n", "file,label,boxes_xywh\none.png,3,[[\n",
+                                  "file,label,boxes_xywh\none.png,3,5\n", f"file,label,boxes_xywh\none.png,3,{'[' * 10**5}\n",
+                                  f"file,label\n{'x' * 10**6},3\n"])
 def test_another_table_is_refused_in_a_sentence(tmp_path, text):
-    (tmp_path / "labels.csv").write_text(text + "x,y\n")
+    (tmp_path / "labels.csv").write_text(text)
     with pytest.raises(ValueError, match="no table of labelled pictures"):
         load_labelled(tmp_path / "labels.csv")

@@ -15,7 +15,17 @@ import card
 import evaluate
 from data import NO_DIGIT, Pictures
 from evaluate import METRICS_FILE, check, measure_seeds, results_without_teachers
-from measures import auroc, calibration_error, confusion_of, error_limit, find_limits, fit_temperature, per_class, wilson
+from measures import (
+    auroc,
+    calibration_error,
+    confusion_of,
+    error_limit,
+    find_limits,
+    fit_temperature,
+    least_threshold,
+    per_class,
+    wilson,
+)
 from model import WEIGHTS, WEIGHTS_FILE, load_weights, save_weights
 from preprocess import MEAN, STD
 from recognize import Recognizer
@@ -66,6 +76,12 @@ def test_the_error_limit_keeps_the_wrong_answers_within_the_target():
     assert kept.sum() == limit["n"] == 60 and limit["wrong"] == 1 and limit["coverage"] == 0.6
     assert limit["upper"] == wilson(1, 60)[1]
     assert error_limit(confidence, wrong, 0.05)["threshold"] == 0.0
+    sure_and_wrong = np.r_[np.full(10, 0.9), np.full(990, 0.8)], np.r_[np.ones(1, bool), np.zeros(999, bool)]
+    rest = np.r_[np.full(100, 0.95), np.full(100, 0.7)], np.r_[np.zeros(100, bool), np.ones(100, bool)]
+    assert least_threshold([sure_and_wrong], 0.01) == 0 and least_threshold([rest], 0.01) == pytest.approx(0.8, abs=0.151)
+    both = least_threshold([sure_and_wrong, rest], 0.01)  # at 0.9 one in ten of the first kind would be wrong
+    assert all(wrong[confidence >= both].sum() <= 0.01 * (confidence >= both).sum() for confidence, wrong in (sure_and_wrong, rest))
+    assert least_threshold([(np.array([1.0]), np.array([True]))], 0.01) == 1
     tied = error_limit(np.array([0.9] * 98 + [0.5] * 2), np.array([False] * 98 + [True] * 2), 0.01)
     assert tied["threshold"] == 0.9 and tied["wrong"] == 0  # with one of the two that are as sure as each other both would be kept
 

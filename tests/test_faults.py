@@ -681,7 +681,7 @@ def test_a_table_that_cannot_be_printed_loses_no_epoch(place, monkeypatch, capsy
                                       "8,12,16", "--epochs", "3", "--batch-size", "32", "--threads", "1"])
     with open("/dev/full", "w") as full, contextlib.redirect_stdout(full):
         assert training.main() == 2
-    assert one_sentence(capsys.readouterr().err, "Standard output cannot be used (No space left on device)")
+    assert one_sentence(capsys.readouterr().err, "What was to be printed or written could not be (No space left on device)")
     assert (place / "out" / "checkpoint.safetensors").exists()
     done = train(place / "data", place / "out", "--resume", run=run_main)
     assert done.returncode == 0 and load_weights(place / "out" / "model.safetensors").facts["recipe"]["epochs"] == 3

@@ -138,6 +138,17 @@ def test_the_front_matter_is_the_hubs_and_fits_what_is_installed():
     assert all("<" in str(requirement.specifier) for name, requirement in floors.items() if name != "python-multipart")
 
 
+def test_nothing_that_somebody_put_among_the_examples_is_sent(monkeypatch, tmp_path):
+    shutil.copytree(ROOT, tmp_path / "copy", ignore=shutil.ignore_patterns(".*", "data", "runs", "node_modules"))
+    for name in ("passport_scan.jpg", ".DS_Store"):
+        (tmp_path / "copy" / "examples" / name).write_text("")
+    (tmp_path / "copy" / "examples" / "more").mkdir()
+    before = space_files("ME/demo", "ME/demo")
+    monkeypatch.setattr("publish.ROOT", tmp_path / "copy")
+    monkeypatch.setattr("publish.WEIGHTS", tmp_path / "copy" / "weights")
+    assert space_files("ME/demo", "ME/demo") == before
+
+
 def test_the_container_gets_what_the_space_gets_and_runs_as_nobody_special():
     lines = re.sub(r"\\\n", " ", (ROOT / "Dockerfile").read_text()).splitlines()
     commands = [line.split(maxsplit=1) for line in lines if line and line[0] != "#"]

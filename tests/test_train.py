@@ -14,7 +14,7 @@ from conftest import ROOT, heed_ctrl_c, run_main, run_program
 from augment import augment
 from data import NO_DIGIT, load_mnist
 from files import pack, unpack
-from learning import Run, learning_rate, multiplies_bfloat16, open_teachers
+from learning import Diverged, Run, learning_rate, multiplies_bfloat16, open_teachers
 from model import WEIGHTS, load_weights
 from preprocess import to_tensor
 from recipe import DISTORTIONS, RECIPES, TrainConfig, settled
@@ -171,6 +171,35 @@ def test_a_small_network_learns_64_pictures_by_heart(small_mnist):
     while run.epoch < config.epochs:
         last = run.train_epoch()
     assert last["validation_accuracy"] == 1 and last["train_loss"] < 0.05
+
+
+def test_a_run_is_not_gone_on_with_other_pictures(small_mnist, tmp_path):
+    pictures = load_mnist(small_mnist, train=True)[:64]
+    config = TrainConfig(channels="8,12,16", batch_size=32)
+    Run(config, pictures, {"MNIST": pictures}).save(tmp_path / "checkpoint.safetensors")
+    Run(config, pictures, {"MNIST": pictures}).resume(tmp_path / "checkpoint.safetensors")
+    for others in (pictures[:63], pictures[torch.arange(63, -1, -1)]):
+        with pytest.raises(ValueError, match="learned from other pictures"):
+            Run(config, others, {"MNIST": pictures}).resume(tmp_path / "checkpoint.safetensors")
+
+
+def test_a_search_keeps_every_trial_also_one_that_came_to_nothing(small_mnist, tmp_path, monkeypatch, capsys):
+    tried = []
+
+    def train_epoch(run):
+        tried.append(run.config.lr)
+        if len(tried) == 1:
+            raise Diverged("The loss is no longer a number.")
+        if len(tried) == 3:
+            raise KeyboardInterrupt
+        run.epoch = run.config.epochs
+        return {"validation_accuracy": 0.5, "validation_loss": 1.0}
+
+    monkeypatch.setattr(Run, "train_epoch", train_epoch)
+    done = train(small_mnist, tmp_path, "--search", "5", run=run_main)
+    rows = list(csv.DictReader((tmp_path / "search.csv").open()))
+    assert done.returncode == 130 and "The trials that ended are in search.csv" in done.stderr
+    assert [float(row["validation_accuracy"]) for row in rows] == [0.5, 0.0]
 
 
 def test_search_ranks_its_trials(small_mnist, tmp_path):
