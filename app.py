@@ -359,8 +359,9 @@ def main() -> int:
         torch.set_num_threads(1)  # one picture is too little to share: more threads only wait for each other
         cv2.setNumThreads(1)
         for end in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
-            if hasattr(signal, end):
-                signal.signal(getattr(signal, end), lambda *_: sys.exit(0))  # so that the folder goes, too
+            number = getattr(signal, end, None)
+            if number and signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
+                signal.signal(number, lambda *_: sys.exit(0))  # so that the folder goes, too
         place = os.path.abspath(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
         os.makedirs(place, exist_ok=True)
         os.chdir(page.HERE)  # Gradio names the card's figures as seen from here

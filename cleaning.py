@@ -12,12 +12,15 @@ PALE = 200  # of 255; a line paler than this is ruled paper, whatever else it cr
 NEIGHBOUR = 0.28  # of the picture's width; a piece at the border with its middle this far out is not the digit in the middle
 CUTS = (0, 0.06, 0.12, 0.18, 0.25, 0.33)  # of the picture's width, from either side: where a neighbour may end
 LEAST_LEFT = 0.5  # of the ink, where neighbours are cut off: out of a slab or out of waves a 1 could be cut
+BOX = 0.9  # of the rectangle around it; a hole that fills more is that of a drawn box
+TEXTURE = 0.1  # of the pixels; where more of them are edges, every pixel of a checkerboard would be a hole to look into
 SPECK = 0.1  # of the digit's longest side; MNIST's detached strokes are longer than this
 
 
 def clean_ink(ink: np.ndarray) -> np.ndarray:
-    """Return the ink of the digit alone: noise smoothed, printed lines, frame, pieces at the edge, specks and haze dropped."""
-    return drop_haze(drop_specks(drop_edge_pieces(drop_lines(smooth_noise(ink)))))
+    """Return the ink of the digit alone: noise smoothed, drawn boxes, printed lines, frame, pieces at the edge, specks and haze
+    dropped."""
+    return drop_haze(drop_specks(drop_edge_pieces(drop_lines(drop_boxes(smooth_noise(ink))))))
 
 
 def smooth_noise(ink: np.ndarray) -> np.ndarray:
@@ -151,8 +154,9 @@ def _find_lines(ink: np.ndarray, near_edge: float = EDGE) -> list[Line]:
         strokes = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((int(2 * reach + 2), 1), np.uint8)) > 0
         above, below = np.ceil(middle - reach).astype(int) - 1, np.floor(middle + reach).astype(int) + 1
         wide = cv2.dilate(ink, np.ones((1, 2 * int(reach) + 1), np.uint8))  # a stroke may cross it aslant
-        inside = (above >= 0) & (below < height)
-        under = np.where(inside, np.minimum(wide[above.clip(0), column], wide[below.clip(max=height - 1), column]), 0)
+        inside = (above >= 0) & (below < height)  # a slanting line leaves the picture at either end
+        above, below = above.clip(0, height - 1), below.clip(0, height - 1)
+        under = np.where(inside, np.minimum(wide[above, column], wide[below, column]), 0)
         lines.append(Line(band, beyond, strokes, np.broadcast_to(under, ink.shape).astype(np.uint8), edge, level, cover, through,
                           whole, pale, 2 * (reach - 1) < max(3, 0.03 * height)))
     return lines
@@ -209,6 +213,90 @@ def drop_specks(ink: np.ndarray) -> np.ndarray:
         place = slice(y, y + high), slice(x, x + wide)
         specks[speck] = ink[place][labels[place] == 1 + speck].max() < 0.75 * ink.max()
     return _erase(ink, labels, 1 + np.flatnonzero(specks))
+
+
+def drop_underline(ink: np.ndarray) -> np.ndarray:
+    """Return ink of two things or more without a flat bar that stands free below all the rest and is at least half as wide: an
+    underline, if it is not the foot of a 1. The network has to say it."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((ink > INK_LEVEL).view(np.uint8))
+    lowest = 1 + int(stats[1:, 1].argmax())
+    _, top, wide, high, _ = stats[lowest]
+    others = np.delete(stats, [0, lowest], axis=0)
+    left, upper = others[:, :2].min(axis=0)
+    right, foot = (others[:, :2] + others[:, 2:4]).max(axis=0)
+    tall = foot - upper
+    bar = high < min(0.25 * wide, 0.7 * tall) and top >= foot + 0.03 * tall and wide > max(0.3 * tall, 0.5 * (right - left))
+    return _erase(ink, labels, np.array([lowest])) if bar else ink
+
+
+def drop_rules(ink: np.ndarray) -> np.ndarray:
+    """Return the ink of a line of text without what is flat and far longer than its letters are high: underlines."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((ink > INK_LEVEL).view(np.uint8))
+    wide, high = stats[1:, 2:4].T
+    flat = high < 0.12 * wide
+    if not flat.any() or flat.all():
+        return ink
+    return _erase(ink, labels, 1 + np.flatnonzero(flat & (wide > 1.5 * high[~flat].max())))
+
+
+def drop_boxes(ink: np.ndarray) -> np.ndarray:
+    """Return the ink without the boxes that it is written in: where a thing has rectangular holes, and something is written in one,
+    what lies around each of them goes, as thick as the line turns out to be."""
+    mask = (ink > INK_LEVEL // 2).view(np.uint8)
+    if cv2.countNonZero(cv2.absdiff(mask[:, 1:], mask[:, :-1])) > TEXTURE * mask.size:
+        return ink
+    outlines, family = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    holes, written = [], False
+    for place in np.flatnonzero(family[0, :, 3] >= 0) if family is not None else ():
+        if min(cv2.boundingRect(outlines[place])[2:]) < 10:
+            continue
+        hull = cv2.convexHull(outlines[place])
+        sides, area = cv2.minAreaRect(hull)[1], cv2.contourArea(hull)
+        if min(sides) >= 10 and area >= max(BOX * sides[0] * sides[1], 0.01 * ink.size):
+            _, _, wide, high = cv2.boundingRect(outlines[family[0, place, 3]])  # of the thing
+            if wide >= 0.97 * ink.shape[1] or high >= 0.97 * ink.shape[0]:
+                continue  # paper that is ruled from border to border, which `drop_lines` knows
+            holes.append(hull)
+            inside = cv2.erode(_filled(hull, ink.shape), np.ones((5, 5), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+            written = written or max(cv2.boundingRect(mask & inside)[2:]) >= 0.3 * min(sides)
+    if not written:
+        return ink
+    gone = np.zeros(ink.shape, np.uint8)
+    for hull in holes:
+        hole = wider = _filled(hull, ink.shape)
+        for _ in range(max(3, int(0.12 * min(cv2.minAreaRect(hull)[1])))):
+            wider, before = cv2.dilate(wider, np.ones((3, 3), np.uint8)), wider
+            rim = wider - before
+            if 2 * cv2.countNonZero(rim & mask) < cv2.countNonZero(rim) and before is not hole:  # its first rim may be a soft edge
+                gone |= wider - cv2.erode(hole, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+                break
+    return np.where(gone, 0, ink).astype(np.uint8)
+
+
+def inner_things(ink: np.ndarray) -> list[np.ndarray]:
+    """Return, of ink that is there, what lies inside of every thing in whose hole another one stands that is not much smaller: a
+    circle, a box. The network has to say whether it is a digit."""
+    mask = (ink > INK_LEVEL).view(np.uint8)
+    outlines, family = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    least, found = max(12, 0.5 * max(cv2.boundingRect(mask)[2:])), []
+    for hole in np.flatnonzero(family[0, :, 3] >= 0):
+        side = max(cv2.boundingRect(outlines[hole])[2:])
+        if side < least or cv2.contourArea(outlines[hole]) < 0.9 * cv2.contourArea(cv2.convexHull(outlines[hole])):
+            continue  # the inside of an outlined digit has bays
+        inside = np.zeros(ink.shape, np.uint8)
+        cv2.drawContours(inside, outlines, hole, 1, cv2.FILLED)
+        cv2.drawContours(inside, outlines, hole, 0, 2)  # with the ring's soft edge
+        rest = np.where(inside, ink, 0).astype(np.uint8)
+        if max(cv2.boundingRect((rest > INK_LEVEL).view(np.uint8))[2:]) >= 0.5 * side:
+            found.append(rest)
+    return found
+
+
+def _filled(hull: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return (H, W) uint8, 1 inside of a convex outline."""
+    mask = np.zeros(shape, np.uint8)
+    cv2.fillConvexPoly(mask, hull, 1)
+    return mask
 
 
 def drop_haze(ink: np.ndarray) -> np.ndarray:

@@ -224,7 +224,8 @@ class Door:
 
         `asked` is the match of POST, by which it is checked.
         """
-        body = bytearray()
+        body, queued = bytearray(), asked and (asked["queue"] or asked["door"] in ("call", "call/v2"))
+        weight = 2 if queued else 1  # Gradio keeps the bytes of what waits, and what was made of them
         try:
             more = True
             while more:
@@ -233,7 +234,7 @@ class Door:
                     raise answer.verdict or Refused(408)
                 part, more = message.get("body", b""), message.get("more_body", False)
                 body += part
-                self.held += len(part)
+                self.held += weight * len(part)
                 if self.held + self.in_queue() > MAX_HELD:
                     raise Refused(503)
             if asked:
@@ -244,11 +245,11 @@ class Door:
                 return messages.pop() if messages else await receive()
 
             await self.in_turn(scope, again, answer)
-            if asked and not asked["small"]:
-                with contextlib.suppress(ValueError, TypeError, KeyError):  # of a call in one shot, or of one that was refused
-                    self.queued[json.loads(answer.last)["event_id"]] = 2 * len(body)  # the bytes, and what was made of them
+            if queued:
+                with contextlib.suppress(ValueError, TypeError, KeyError):  # of one that was refused
+                    self.queued[json.loads(answer.last)["event_id"]] = weight * len(body)
         finally:
-            self.held -= len(body)
+            self.held -= weight * len(body)
 
     def in_queue(self) -> int:
         """Return the bytes of the calls in Gradio's queue."""

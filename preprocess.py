@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import torch
 
-from cleaning import INK_LEVEL, clean_ink, count_things, cut_neighbours
+from cleaning import INK_LEVEL, clean_ink, count_things, cut_neighbours, drop_underline, inner_things
 from decode import shrink, to_pixels
 
 SIDE = 28  # pixels; the side of an MNIST picture
@@ -88,6 +88,16 @@ def split_digits(cleaned: np.ndarray) -> list[np.ndarray]:
         return []
     alone = [np.where(cv2.dilate(np.isin(labels, group).view(np.uint8), np.ones((3, 3), np.uint8)), cleaned, 0) for group in groups]
     return [frame(ink) for ink in alone]
+
+
+def free_looks(cleaned: np.ndarray) -> list[tuple[float, np.ndarray]]:
+    """Return (0.0, `seen`) for whatever stands alone inside of something else in cleaned ink, a circle for one, and for what
+    stands above a bar; [] where there is nothing of the kind."""
+    if count_things(cleaned) < 2:
+        return []
+    above = drop_underline(cleaned)
+    looks = [*map(clean_ink, inner_things(cleaned)), *([] if above is cleaned else [above])]
+    return [(0.0, frame(ink)) for ink in looks if ink_box(ink)]
 
 
 def second_looks(cleaned: np.ndarray) -> list[tuple[float, np.ndarray]]:

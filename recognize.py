@@ -21,7 +21,7 @@ import numpy as np
 from console import add_max_error, add_pictures, count_bad, end_well, find_pictures, in_parallel, progress, share_processors
 from decode import PictureError, to_pixels
 from model import DigitNet, find_weights
-from preprocess import second_looks, split_digits, to_tensor, walk
+from preprocess import free_looks, second_looks, split_digits, to_tensor, walk
 
 DIGITS = "0123456789"
 BATCH = 64  # pictures in one forward pass: larger ones are no faster on a processor
@@ -157,7 +157,8 @@ class Recognizer:
     def read_batch(self, images: Iterable) -> list[Reading]:
         """Return the readings of some pictures, in their order, all shown to the network together; a bad picture spoils no other.
 
-        A picture that is not read surely, and into which neighbours reach from the border, is looked at again.
+        A picture that is not read surely, and into which neighbours reach from the border, is looked at again, and so is one with
+        a circle or an underline.
         """
         looks: list[Reading | tuple] = []  # a reading already, or (seen, parts, cleaned) for the network
         for image in images:
@@ -176,18 +177,23 @@ class Recognizer:
                 self._look_again(self._judge(look[0], next(rows), list(islice(rows, len(look[1])))), look[2]) for look in looks]
 
     def _look_again(self, reading: Reading, cleaned: np.ndarray) -> Reading:
-        """Return the reading itself, or a surer one of its cleaned ink with the neighbours cut off: the cut is made where the
-        network likes the outcome best (over-segmentation, LeCun et al. 1998, section V), and the less is cut the better."""
-        if reading.verdict == "several" or reading.confidence >= LOOK_AGAIN:
+        """Return the reading itself, or one of what stands inside of a circle or above a bar in its cleaned ink, or of that ink
+        with the neighbours cut off: the one that the network likes best (over-segmentation, LeCun et al. 1998, section V), and the
+        less is cut the better."""
+        if reading.verdict == "several":
             return reading
-        looks = second_looks(cleaned)
+        free = free_looks(cleaned)  # however sure: a circled 7 looks like a 0
+        looks = free + (second_looks(cleaned) if reading.confidence < LOOK_AGAIN else [])
         if not looks:
             return reading
         probabilities = self.probabilities(np.stack([seen for _, seen in looks]))
         scores = liking(probabilities) - CUT_COST * np.array([share for share, _ in looks])
         best = int(scores.argmax())
-        better = scores[best] > liking(reading.probabilities[None])[0]
-        return self._judge(looks[best][1], probabilities[best], []) if better else reading
+        if scores[best] <= liking(reading.probabilities[None])[0]:
+            return reading
+        if best < len(free) and reading.digit == "0" and probabilities[best].argmax() == 1:  # a circled 1, or a 0 with its slash
+            return self._judge(reading.seen, (reading.probabilities + probabilities[best]) / 2, [])
+        return self._judge(looks[best][1], probabilities[best], [])
 
     def _judge(self, seen: np.ndarray, probabilities: np.ndarray, parts: list[np.ndarray]) -> Reading:
         """Return the reading for the probabilities (10,) of a picture, and those of each thing in it if there are several."""

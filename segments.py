@@ -8,7 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from cleaning import INK_LEVEL, drop_haze, drop_lines, smooth_noise
+from cleaning import INK_LEVEL, drop_boxes, drop_haze, drop_lines, drop_rules, smooth_noise
 from decode import shrink, to_pixels
 from preprocess import crop, find_ink, frame, ink_box, ink_is_dark, lay_on_paper, to_grey
 
@@ -89,7 +89,7 @@ def find_field(image) -> Field | None:
 
 
 def _clean(grey: np.ndarray, dark: bool) -> np.ndarray:
-    return drop_haze(drop_lines(smooth_noise(find_ink(grey, dark)), of_text=True))
+    return drop_rules(drop_haze(drop_lines(drop_boxes(smooth_noise(find_ink(grey, dark))), of_text=True)))
 
 
 def line_height(ink: np.ndarray) -> float:

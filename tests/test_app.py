@@ -478,9 +478,10 @@ def test_nothing_is_sent_to_anybody(client):
 
 @pytest.mark.skipif(os.name == "nt", reason="no terminal hangs up on Windows")
 def test_the_folder_of_uploads_goes_when_the_terminal_does_and_is_made_where_it_is_missing(tmp_path):
-    from signal import SIGHUP
+    from signal import SIG_DFL, SIGHUP, signal
     process = subprocess.Popen([sys.executable, "app.py", "--port", str(free_port())], cwd=ROOT, stdout=subprocess.PIPE, text=True,
-                               env={**os.environ, "GRADIO_TEMP_DIR": str(tmp_path / "new" / "place")})
+                               env={**os.environ, "GRADIO_TEMP_DIR": str(tmp_path / "new" / "place")},
+                               preexec_fn=lambda: signal(SIGHUP, SIG_DFL))  # also where the tests themselves run under nohup
     assert process.stdout.readline().startswith("DigitVision") and any((tmp_path / "new" / "place").rglob("*.png"))
     process.send_signal(SIGHUP)
     process.communicate(timeout=20)

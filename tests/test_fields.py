@@ -88,6 +88,26 @@ def test_boxes_of_a_part_of_an_opened_picture_are_those_of_the_part(reader, tmp_
                for each, before in zip(reader.read(opened).digits, whole.digits, strict=True))
 
 
+@pytest.mark.parametrize("how", ["one box", "a box each", "a comb of boxes", "underlined", "underlined twice"])
+def test_a_number_in_the_boxes_of_a_form_is_read_without_them(reader, how):
+    picture, boxes = make_number("47051", margin=60)
+    right, foot = picture.shape[1] - 40, round(max(y + high for _, y, _, high in boxes))
+    middles = [x + wide / 2 for x, _, wide, _ in boxes]
+    between = [40, *((a + b) / 2 for a, b in zip(middles, middles[1:], strict=False)), right]
+    for thick in (1, 2, 4):
+        form = picture.copy()
+        if how == "one box":
+            cv2.rectangle(form, (40, 40), (right, picture.shape[0] - 40), 90, thick)
+        elif how.startswith("underlined"):
+            for line in range(1 + how.endswith("twice")):
+                cv2.line(form, (45, foot + 16 + 14 * line), (right, foot + 19 + 14 * line), 0, thick)
+        for start, end in zip(between, between[1:], strict=False) if "box" in how and how != "one box" else ():
+            gap = 2 if how == "a box each" else 0
+            cv2.rectangle(form, (round(start) + gap, 40), (round(end) - gap, picture.shape[0] - 40), 90, thick)
+        reading = reader.read(form)
+        assert reading.text == "47051" and len(reading.digits) == 5, thick
+
+
 @pytest.mark.parametrize("look", ["inverted", "transparent", "coloured", "faint", "shadow"])
 def test_a_number_is_read_on_any_paper(reader, look):
     picture, _ = make_number("5047")

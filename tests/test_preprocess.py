@@ -15,6 +15,7 @@ from preprocess import (
     crop,
     even_strokes,
     find_ink,
+    free_looks,
     ink_box,
     ink_is_dark,
     lay_on_paper,
@@ -206,6 +207,62 @@ def test_a_drawn_box_around_the_digit_is_dropped():
     boxed = make_sketch(size=0.6)
     cv2.rectangle(boxed, (8, 8), (271, 271), 0, 4)
     assert looks_like(see(boxed), SEEN)
+
+
+@pytest.mark.parametrize("thick", [1, 3, 6])
+def test_a_box_in_the_middle_of_the_paper_is_dropped_and_what_it_touches_stays(thick):
+    x, y, wide, high = cv2.boundingRect(255 - SKETCH)
+    paper = np.full((400, 400), 255, np.uint8)
+    paper[60:340, 60:340] = SKETCH
+    free = cv2.rectangle(paper.copy(), (x + 40, y + 45), (x + 80 + wide, y + 75 + high), 60, thick)
+    assert looks_like(see(free), SEEN, 12)
+    crossed = cv2.rectangle(paper.copy(), (x + 40, y + 45), (x + 80 + wide, y + 40 + high), 60, thick)
+    assert difference(see(crossed), SEEN) < 15 and count_things(dict(walk(crossed))["cleaned"]) <= 2  # its foot, cut by the line
+
+
+def test_a_box_with_nothing_in_it_is_no_box():
+    paper = cv2.rectangle(np.full((280, 280), 255, np.uint8), (90, 60), (190, 220), 0, 14)  # an angular 0
+    assert see(paper).max() > 200
+
+
+def test_what_is_circled_or_underlined_is_looked_at_alone(recognizer):
+    pad = make_sketch("7", pad=150)
+    paper = np.full((280, 280), 255, np.uint8)
+    paper[65:215, 65:215] = pad
+    x, y, wide, high = cv2.boundingRect(255 - paper)
+    ring = cv2.ellipse(paper.copy(), (x + wide // 2, y + high // 2), (wide, high - 20), 0, 0, 360, 0, 7)
+    line = cv2.line(paper.copy(), (x - 5, y + high + 20), (x + wide + 5, y + high + 24), 0, 8)
+    assert [recognizer.read(picture).digit for picture in (ring, line)] == ["7", "7"]
+    assert all(looks_like(recognizer.read(picture).seen, see(paper), 12) for picture in (ring, line))
+    assert free_looks(dict(walk(paper))["cleaned"]) == []
+
+
+def test_two_underlined_digits_are_several_and_a_free_slash_makes_no_sure_1_of_a_0(recognizer):
+    paper = np.full((280, 420), 255, np.uint8)
+    for place in (40, 230):
+        paper[50:200, place:place + 150] = make_sketch("7", pad=150)
+    cv2.line(paper, (40, 225), (380, 228), 0, 8)
+    assert recognizer.read(paper).verdict == "several"
+    zero = cv2.ellipse(np.full((300, 300), 255, np.uint8), (150, 150), (70, 95), 0, 0, 360, 0, 13)
+    cv2.line(zero, (138, 182), (162, 118), 0, 12)
+    assert recognizer.read(zero).verdict == "unsure" or recognizer.read(zero).digit == "0"
+
+
+def test_the_foot_of_a_1_that_stands_apart_stays(recognizer):
+    paper = np.full((280, 280), 255, np.uint8)
+    for start, end in (((100, 90), (140, 50)), ((140, 50), (140, 215)), ((105, 232), (175, 232))):
+        cv2.line(paper, start, end, 0, 9)
+    assert recognizer.read(paper).digit == "1"
+
+
+def test_lines_that_leave_the_picture_aslant_are_looked_for_to_its_end():
+    for turn in (-4, -3.5, 3.5, 4):
+        for place in range(10, 400, 13):
+            ruled = np.zeros((400, 400), np.uint8)
+            climb = 400 * np.tan(np.radians(turn))
+            cv2.line(ruled, (0, place), (400, int(place + climb)), 120, 3)
+            drop_lines(ruled)
+            drop_lines(ruled.T.copy())
 
 
 @pytest.mark.parametrize("thick", [4, 14])
