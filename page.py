@@ -264,7 +264,10 @@ button[role=tab].selected { color: #c2410c; }  /* Gradio's orange is too pale fo
   #examples .gallery { grid-template-columns: repeat(6, 1fr); }
   .wide #examples .gallery { grid-template-columns: repeat(3, 1fr); }
 }
+.prose td, .prose th { overflow-wrap: normal !important; word-break: normal !important; }
 @media (max-width: 640px) {
+  .prose table { display: block; overflow-x: auto; border: 0 !important; padding: 0 !important; }
+  .prose :is(td, th) { padding: 6px 8px !important; }
   .column, .row { gap: 10px !important; }
   #pad { height: 290px !important; }
   #pad.wide { height: 150px !important; }
