@@ -11,10 +11,8 @@ from pathlib import Path
 from console import in_parallel, progress
 from files import write_whole
 
-COLUMNS = ("path", "text", "display", "confidence", "verdict", "message", "alternatives", "ink_text", "seconds", "rule", "weights",
-           "max_error")
-
 SETTINGS = {"rule": "the rule", "weights": "weights", "max_error": "--max-error"}  # columns that are the same in every row
+COLUMNS = ("path", "text", "display", "confidence", "verdict", "message", "alternatives", "ink_text", "seconds", *SETTINGS)
 
 
 def to_row(path: Path, reading, seconds: float, settings: dict[str, str]) -> dict:
@@ -61,7 +59,8 @@ def to_csv(rows: list[dict], header: bool = True) -> str:
 def fill(reader, paths: list[Path], flags: argparse.Namespace) -> Counter:
     """Write a row for every picture into the CSV file, each as soon as it is read; return how often there was which verdict.
 
-    `reader` is a fields.FieldReader; `flags` are those of its command line.
+    `reader` is a fields.FieldReader; `flags` are those of its command line. Raises ValueError with a sentence where the CSV file
+    is a folder, a device or a pipe, and what `read_rows` raises.
     """
     def read(path: Path) -> tuple:
         started = time.perf_counter()

@@ -226,12 +226,15 @@ def main() -> int:
             train_and_save(config, flags.resume)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        kept = (Path(config.out) / CHECKPOINT).exists()
-        print("\nStopped. " + ("Nothing was written." if flags.dry_run else
-                               "The trials that ended are in search.csv." if flags.search else
-                               f"The weights in {config.out} are whole; " + (
-                                   "--resume goes on after the last whole epoch." if kept else "no epoch was done yet.")),
-              file=sys.stderr)
+        if flags.dry_run:
+            left = "Nothing was written."
+        elif flags.search:
+            left = "The trials that ended are in search.csv."
+        elif (Path(config.out) / CHECKPOINT).exists():
+            left = f"The weights in {config.out} are whole; --resume goes on after the last whole epoch."
+        else:
+            left = f"The weights in {config.out} are whole; no epoch was done yet."
+        print(f"\nStopped. {left}", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:
         return refuse(error)

@@ -123,6 +123,8 @@ def measure_hands(recognizer: Recognizer, strokes: Strokes) -> tuple[dict, list]
     for name, digit in STYLES.items():
         random = np.random.default_rng(SEED)
         samples = [sample for sample in digits[digits.labels == digit].samples if is_restyled(name, sample)]
+        if not samples:
+            continue
         right = digits_of(read_all(recognizer, [draw_style(name, sample, random) for sample in samples])) == int(digit)
         found["styles"][name] = share(right.sum(), len(samples))
     return found, mistakes

@@ -125,8 +125,8 @@ def main() -> int:
     add_store(parser)
     flags = parser.parse_args()
     torch.set_num_threads(1)
-    pictures, validation = split_mnist(load_mnist(flags.data_dir, train=True))
-    validation = {"MNIST": validation}
+    pictures, mnist = split_mnist(load_mnist(flags.data_dir, train=True))
+    validation = {"MNIST": mnist}
     test = load_mnist(flags.data_dir, train=False)
     spent, reached = [], []
     for seed in range(flags.seeds):

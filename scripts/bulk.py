@@ -26,8 +26,8 @@ sys.path.insert(0, str(ROOT))
 import torch
 from tqdm import tqdm
 
-from bounds import MAX_BYTES
-from console import SUFFIXES, find_pictures
+from bounds import MAX_BYTES, SUFFIXES
+from console import find_pictures
 from decode import PictureError, open_picture
 from fields import FieldReader, add_string_error
 from files import HEADER, refuse, remove_parts, write_whole

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, run_program
+from conftest import ROOT, STROKES, run_program
 from huggingface_hub import ModelCard
 
 import card
 import evaluate
-from data import NO_DIGIT, Pictures
+from conditions import CONDITIONS
+from data import NO_DIGIT, Pictures, Strokes
 from evaluate import METRICS_FILE, check, measure_seeds, results_without_teachers
 from measures import (
     auroc,
@@ -29,6 +30,7 @@ from measures import (
 from model import WEIGHTS, WEIGHTS_FILE, load_weights, save_weights
 from preprocess import MEAN, STD
 from recognize import Recognizer
+from trials import measure_hands
 
 
 def test_the_confusion_matrix_counts_written_against_read():
@@ -117,6 +119,14 @@ def test_limits_hold_for_each_kind_of_pictures_by_itself():
     hard_alone = find_limits(Saying(), {"hard": hard})
     assert limits["not_a_digit"] == hard_alone["not_a_digit"] == pytest.approx(200 / 255 + (1 - 200 / 255) / 9, abs=1e-3)
     assert limits["refused"] == {"right": 4, "n": 4}
+
+
+def test_a_style_that_changes_no_sample_is_left_out(recognizer, monkeypatch):
+    monkeypatch.setattr("trials.CONDITIONS", {"clean pad": CONDITIONS["clean pad"]})
+    samples = [[np.concatenate([np.array(stroke, np.float32) for stroke in STROKES[digit]])] for digit in "47" * 10]
+    strokes = Strokes(samples, np.array(list("47" * 10)), np.array(["Ada"] * 10 + ["Bob"] * 10))
+    found, _ = measure_hands(recognizer, strokes)  # a 4 of one stroke cannot be opened, and there is no 0, 1 and 9
+    assert list(found["styles"]) == ["crossed 7"] and found["styles"]["crossed 7"]["n"] == 10
 
 
 def test_seeds_of_one_recipe_are_compared_and_nothing_else(recognizer):
