@@ -22,7 +22,8 @@ EXAMPLES = ("0_slashed_blue_ink.png", "1_hooked_white_on_black.png", "2_dark_on_
             "7_tilted_squared_paper.jpg", "8_low_contrast.png", "9_photo_far_away.jpg", "0_small_in_corner.png")
 NUMBERS = ("90210_postcode.png", "124950_amount_with_comma.jpg", "2026_touching.png", "36581_white_on_black.png",
            "0307_with_dash.png")
-STAGES = {"grey": "Grey", "closer": "Closer", "ink": "Ink", "cleaned": "Cleaned", "stroke": "Cut out", "seen": "Seen, 28x28"}
+STAGES = {"grey": "Grey", "sheet": "Sheet", "closer": "Closer", "ink": "Ink", "cleaned": "Cleaned", "stroke": "Cut out",
+          "seen": "Seen, 28x28"}
 SHOWN_SIDE = 640  # pixels of a number's picture on the page
 STRIP = "How your picture became the 28x28 pixels that the network reads:"
 LEGEND = "Orange ink spoke for this digit, blue ink against it, grey ink hardly mattered."

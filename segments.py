@@ -10,7 +10,9 @@ import numpy as np
 
 from cleaning import INK_LEVEL, drop_boxes, drop_haze, drop_lines, drop_rules, smooth_noise
 from decode import shrink, to_pixels
-from preprocess import crop, find_ink, frame, ink_box, ink_is_dark, lay_on_paper, to_grey
+from paper import find_ink, ink_is_dark, lay_on_paper, to_grey
+from preprocess import crop, frame, ink_box
+from sheet import find_sheet
 
 FIELD_SIDE = 640  # pixels; ink is looked for at this size, and looked at again closer where it is small
 HEIGHT = 40  # pixels; taller lines of digits are reduced to it: twice what the network sees of a digit
@@ -35,13 +37,15 @@ MERGED = 0.95, 1.3  # of that half; between these depths what ink costs falls to
 
 
 class Field(NamedTuple):
-    """A line of ink: `ink` (H, W) uint8, of which a pixel (x, y) lies in the picture at origin + scale * (x, y); and how far its
-    digits lean to the right, in pixels across per pixel up."""
+    """A line of ink: `ink` (H, W) uint8, of which a pixel (x, y) lies on its sheet at origin + scale * (x, y); how far its digits
+    lean to the right, in pixels across per pixel up; and the matrix (3, 3) that takes a place on the sheet to the picture's, None
+    where the picture itself is the sheet."""
 
     ink: np.ndarray
     origin: tuple[float, float]
     scale: float
     lean: float
+    sheet: np.ndarray | None = None
 
 
 class Pieces(NamedTuple):
@@ -68,7 +72,10 @@ def find_field(image) -> Field | None:
 
     Raises decode.PictureError for what is no picture.
     """
-    grey = to_grey(lay_on_paper(to_pixels(image)))  # (H, W)
+    pixels = lay_on_paper(to_pixels(image))
+    grey = to_grey(pixels)  # (H, W)
+    sheet = find_sheet(pixels, grey, 0.0)
+    grey = to_grey(sheet.pixels) if sheet else grey
     work = shrink(grey, FIELD_SIDE)
     dark = ink_is_dark(work)
     ink, scale, left, top = _clean(work, dark), grey.shape[1] / work.shape[1], 0, 0
@@ -85,7 +92,7 @@ def find_field(image) -> Field | None:
     if height > 1.5 * HEIGHT:
         ink = cv2.resize(ink, None, fx=HEIGHT / height, fy=HEIGHT / height, interpolation=cv2.INTER_AREA)
         scale *= height / HEIGHT
-    return Field(ink, (left, top), scale, lean_of(ink))
+    return Field(ink, (left, top), scale, lean_of(ink), sheet and sheet.matrix)
 
 
 def _clean(grey: np.ndarray, dark: bool) -> np.ndarray:
@@ -260,4 +267,7 @@ def box_of(field: Field, pieces: Pieces, chosen: list[int]) -> tuple[float, floa
     boxes = pieces.boxes[chosen]
     x, y = field.origin + field.scale * boxes[:, :2].min(axis=0)
     right, bottom = field.origin + field.scale * (boxes[:, :2] + boxes[:, 2:]).max(axis=0)
+    if field.sheet is not None:  # what is upright on a turned sheet
+        corners = cv2.perspectiveTransform(np.array([[(x, y), (right, y), (right, bottom), (x, bottom)]]), field.sheet)[0]
+        (x, y), (right, bottom) = corners.min(axis=0), corners.max(axis=0)
     return float(x), float(y), float(right - x), float(bottom - y)

@@ -14,7 +14,8 @@ from conftest import ROOT, STROKES, make_number, need
 from PIL import Image
 
 from decode import shrink, to_pixels
-from preprocess import crop, ink_box, stroke_width, to_grey
+from paper import to_grey
+from preprocess import crop, ink_box, stroke_width
 
 sync_api = pytest.importorskip("playwright.sync_api")
 sync_api.expect.set_options(timeout=30_000)  # milliseconds; a busy machine is slow, and speed is not what is tested here

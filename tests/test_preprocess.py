@@ -10,20 +10,17 @@ from torchvision.transforms import v2
 
 import preprocess
 from cleaning import count_things, cut_neighbours, drop_edge_pieces, drop_haze, drop_lines, drop_specks, smooth_noise
+from paper import find_ink, ink_is_dark, lay_on_paper, to_grey
 from preprocess import (
     center_by_mass,
     crop,
     even_strokes,
-    find_ink,
     free_looks,
     ink_box,
-    ink_is_dark,
-    lay_on_paper,
     scale_to_box,
     second_looks,
     see,
     stroke_width,
-    to_grey,
     to_tensor,
     walk,
 )
