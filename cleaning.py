@@ -273,6 +273,28 @@ def drop_boxes(ink: np.ndarray) -> np.ndarray:
     return np.where(gone, 0, ink).astype(np.uint8)
 
 
+def drop_rings(ink: np.ndarray) -> np.ndarray:
+    """Return the ink of a line of text without the rings around it: where a thing has a hole without deep bays in which two others
+    stand that are not much lower, it goes, but for what of it reaches into the hole."""
+    mask = (ink > INK_LEVEL).view(np.uint8)
+    outlines, family = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    least, kept = 0.5 * max(cv2.boundingRect(mask)[2:]), None
+    for hole in np.flatnonzero(family[0, :, 3] >= 0) if family is not None else ():
+        x, y, wide, high = cv2.boundingRect(outlines[hole])
+        hull = cv2.convexHull(outlines[hole])
+        if max(wide, high) < least or cv2.contourArea(outlines[hole]) < 0.8 * cv2.contourArea(hull):
+            continue
+        inside = cv2.erode(_filled(hull, ink.shape), np.ones((5, 5), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        _, _, stats, _ = cv2.connectedComponentsWithStats(mask & inside)
+        if np.count_nonzero(stats[1:, 3] >= 0.3 * high) < 2:
+            continue
+        _, things = cv2.connectedComponents(mask)
+        ring = things == things[tuple(outlines[family[0, hole, 3]][0, 0, ::-1])]
+        soft = cv2.dilate(ring.view(np.uint8), np.ones((3, 3), np.uint8))
+        kept = np.where(soft & (1 - inside), 0, ink if kept is None else kept).astype(np.uint8)
+    return ink if kept is None else kept
+
+
 def inner_things(ink: np.ndarray) -> list[np.ndarray]:
     """Return, of ink that is there, what lies inside of every thing in whose hole another one stands that is not much smaller: a
     circle, a box. The network has to say whether it is a digit."""

@@ -22,16 +22,16 @@ from archive import fill
 from console import add_max_error, add_pictures, count_bad, end_well, find_pictures, in_parallel, share_processors
 from decode import KEPT_SIDE, PictureError, size_of, to_pixels
 from lattice import DEAREST, DOUBTS, FLAT, LOW, Candidate, Group, Way, best_ways, doubts, groups_of, score, shares
-from recognize import DIGITS, ODD, Recognizer
+from recognize import DIGITS, NUMBERS, ODD, Recognizer
 from rules import Rule
-from segments import BIT, Field, Pieces, box_of, cut, find_field, picture_of
+from segments import BIT, Field, Pieces, box_of, count_lines, cut, find_field, picture_of
 
 STRING_ERROR = 0.05  # share of wrong answers among the sure ones; a string has many digits that can be wrong
 ALTERNATIVES = 5  # strings that are named
 NO_NUMBER = "There is no number to read here. Write one, or send a picture that shows one."
 UNMEASURED = (2.0, *[0.0] * DOUBTS)  # weights of doubts where none were measured: how far the string is ahead, alone
 CROWDED = "There is too much in this picture for one number. Crop it to the number."
-SIGNS = {".": "dot", ",": "comma", "-": "dash", "'": "apostrophe", "*": "other sign", "": "thing above or below the line"}
+SIGNS = {"*": "other sign", "": "thing above or below the line"}  # what is shown by no sign of its own
 
 
 class DigitBox(NamedTuple):
@@ -65,7 +65,7 @@ class NumberReading:
     digits: a DigitBox for every digit of the text
     alternatives: up to five other strings, the likeliest first
     confidence: the probability, 0 to 1, that the text is right
-    verdict: "number", "unsure", "blank", "not_a_number" or "unreadable"
+    verdict: "number", "unsure", "blank", "several" (lines of digits), "not_a_number" or "unreadable"
     message: what to tell the user
     doubts: (5,) what the confidence was made of, as `lattice.doubts` gives it; None where there are no digits
     by_rule: was the text chosen by the rule, against what the ink alone says?
@@ -167,6 +167,9 @@ class FieldReader:
             field = find_field(pixels)
             if field is None:
                 return NumberReading.without_digits("blank", NO_NUMBER)
+            if (lines := count_lines(field.ink)) > 1:
+                message = f"{NUMBERS.get(lines, str(lines))} lines of digits: send one at a time."
+                return NumberReading.without_digits("several", message)
             pieces = cut(field.ink, field.lean)
             groups = pieces and groups_of(pieces)
             if groups is None:
@@ -262,18 +265,19 @@ def sign_of(pieces: Pieces, way: Way, chosen: list[int]) -> str:
 def message_of(reading: NumberReading, rule: Rule | None, specks: int) -> str:
     """Return what to tell the user of a reading with digits."""
     sure = "over 99.9 %" if reading.confidence > 0.999 else f"{100 * reading.confidence:.1f} %"
+    shown = reading.display.replace("*", "")
     if reading.verdict == "unsure":
         other = f" or {reading.alternatives[0].text}" if reading.alternatives else ""
-        parts = [f"Unsure: {reading.text}{other}?"]
+        parts = [f"Unsure: {shown}{other}?"]
     else:
-        parts = [f"This is {reading.text} ({sure} sure)."]
+        parts = [f"This is {shown} ({sure} sure)."]
     if reading.by_rule:
         parts.append(f"The rule {rule.pattern} chose it: the ink alone says {reading.ink_text or 'no digits'}.")
-    counts = Counter(SIGNS[mark.sign] for mark in reading.marks) + Counter({"speck": specks})
+    counts = Counter(SIGNS[mark.sign] for mark in reading.marks if mark.sign in SIGNS) + Counter({"speck": specks})
     if counts:
         named = [f"{count} {name.replace('thing', 'things', count > 1) if 'thing' in name else name + 's' * (count > 1)}"
                  for name, count in counts.items()]
-        parts.append(f"No digits: {', '.join(named)}.")
+        parts.append(f"Left out: {', '.join(named)}.")
     return " ".join(parts)
 
 

@@ -23,6 +23,7 @@ COSTS = {
     "wide": 1.0,  # for what a box is wider than 1.15 of its height, in heights
     "whole": 0.5,  # the same for a thing as it stands: some write wide zeros
     "low": 10.0,  # for what a box is lower than half of the line, in heights
+    "tall": 10.0,  # for what it is higher than 1.7 of it: digits below one another
     "gap": 14.0,  # for the paper between pieces of one digit, in heights
     "strange": 2.3,  # times the surprise that a box shows a digit at all
     "ink": 5.3,  # for what a cut costs (`segments.prices_of`), in heights, half at either side
@@ -37,6 +38,7 @@ COSTS = {
 }
 LONG = 1.7  # heights; longer things that were not cut are lines, and cost no more
 DOUBTS = 5  # measures of how sure a string is
+TALLEST = 1.2  # heights; a number is no surer for higher digits than that
 FLAT, LOW = 1.3, 0.8  # heights of its own, and of the line; what is wider and lower may be a dash
 FREE = 0.03  # heights; of the cuts that cost less nine in ten are ends of digits (LOG.md)
 COMMA = 0.2  # heights; lower bits, dots and dashes, are free to be none
@@ -129,6 +131,7 @@ def shape_costs(pieces: Pieces, groups: Sequence[tuple[int, int, list[int]]]) ->
     loose = np.where(larger.any(axis=1), (taken & bits & (over < LEANING * (right - left))).sum(axis=1), (small - 1).clip(0))
     return (np.where(whole, COSTS["whole"], COSTS["wide"]) * (wide / np.maximum(high, 0.6 * height) - 1.15).clip(0)
             + COSTS["low"] * (0.5 - high / height).clip(0)
+            + COSTS["tall"] * (high / height - 1.7).clip(0)
             + COSTS["gap"] * gaps
             + COSTS["ink"] / 2 * (cuts[first] + cuts[last + 1])
             + COSTS["loose"] * loose)
@@ -243,14 +246,14 @@ def best_ways(pieces: Pieces, looks: list[Candidate], rule: Rule | None = None) 
 def doubts(pieces: Pieces, ways: dict[str, Way]) -> np.ndarray:
     """Return (DOUBTS,) what speaks for or against the first of some ways, each as the logarithm of one more: how far its score is
     ahead of the second's, what its cuts cost, in heights, the surprise (less the logarithm of the probability) of its
-    least sure digit, all that it costs, and the height of its lowest digit, in heights, which may be an upstroke."""
+    least sure digit, all that it costs, and the height of its lowest digit, up to TALLEST, which may be an upstroke."""
     first, *others = ways.values()
     ahead = min(HOPELESS, first.score - others[0].score) if others else HOPELESS
     through = sum(pieces.cuts[[each.first] + [each.last + 1] * (each.last + 1 < len(pieces.boxes))].sum() for each in first.digits)
     surprise = max((-np.log(each.probabilities.max()) for each in first.digits), default=0.0)
     tops, feet = pieces.boxes[:, 1], pieces.boxes[:, 1] + pieces.boxes[:, 3]
     low = min(((feet[each.chosen].max() - tops[each.chosen].min()) / pieces.height for each in first.digits), default=0.0)
-    return np.log1p(np.maximum(0, [ahead, through / 2, surprise, -first.score, low]))
+    return np.log1p(np.maximum(0, [ahead, through / 2, surprise, -first.score, min(low, TALLEST)]))
 
 
 def shares(ways: dict[str, Way]) -> dict[str, float]:

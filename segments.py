@@ -8,8 +8,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from cleaning import INK_LEVEL, drop_boxes, drop_haze, drop_lines, drop_rules, smooth_noise
-from decode import shrink, to_pixels
+from cleaning import INK_LEVEL, drop_boxes, drop_haze, drop_lines, drop_rings, drop_rules, smooth_noise
+from decode import shrink
 from paper import find_ink, ink_is_dark, lay_on_paper, to_grey
 from preprocess import crop, frame, ink_box
 from sheet import find_sheet
@@ -67,12 +67,9 @@ class Pieces(NamedTuple):
     lean: float
 
 
-def find_field(image) -> Field | None:
-    """Return the ink of a number in any picture that `decode.to_pixels` takes; None where there is none.
-
-    Raises decode.PictureError for what is no picture.
-    """
-    pixels = lay_on_paper(to_pixels(image))
+def find_field(pixels: np.ndarray) -> Field | None:
+    """Return the ink of a number in pixels as `decode.to_pixels` gives them; None where there is none."""
+    pixels = lay_on_paper(pixels)
     grey = to_grey(pixels)  # (H, W)
     sheet = find_sheet(pixels, grey, 0.0)
     grey = to_grey(sheet.pixels) if sheet else grey
@@ -90,13 +87,15 @@ def find_field(image) -> Field | None:
         return None
     height = line_height(ink)
     if height > 1.5 * HEIGHT:
-        ink = cv2.resize(ink, None, fx=HEIGHT / height, fy=HEIGHT / height, interpolation=cv2.INTER_AREA)
+        narrow = min(ink.shape) * HEIGHT < height  # no pixel would be left of it
+        ink = cv2.resize(ink, (1, HEIGHT)) if narrow else cv2.resize(ink, None, fx=HEIGHT / height, fy=HEIGHT / height,
+                                                                     interpolation=cv2.INTER_AREA)
         scale *= height / HEIGHT
     return Field(ink, (left, top), scale, lean_of(ink), sheet and sheet.matrix)
 
 
 def _clean(grey: np.ndarray, dark: bool) -> np.ndarray:
-    return drop_rules(drop_haze(drop_lines(drop_boxes(smooth_noise(find_ink(grey, dark))), of_text=True)))
+    return drop_rules(drop_haze(drop_rings(drop_lines(drop_boxes(smooth_noise(find_ink(grey, dark))), of_text=True))))
 
 
 def line_height(ink: np.ndarray) -> float:
@@ -109,6 +108,24 @@ def line_height(ink: np.ndarray) -> float:
     order = order[heights[order] >= 0.4 * heights.max()]
     weight = inks[order].cumsum()
     return float(heights[order][np.searchsorted(weight, weight[-1] / 2)])
+
+
+def count_lines(ink: np.ndarray) -> int:
+    """Return how many lines of digits lie below one another: groups of things as high as digits, with paper between them from left
+    to right. Things that lie aslant beside one another are one line."""
+    _, _, stats, _ = cv2.connectedComponentsWithStats((ink > INK_LEVEL).view(np.uint8))
+    height = line_height(ink)
+    boxes = stats[1:][(stats[1:, 3] >= 0.55 * height) & (stats[1:, 3] < 3 * height)]
+    lines: list[tuple[float, float, float]] = []  # lower end, left and right side of each
+    for left, top, wide, high in sorted(boxes[:, :4].tolist(), key=lambda box: box[1]):
+        if lines and top < lines[-1][0] + 0.05 * height:
+            foot, start, end = lines[-1]
+            lines[-1] = (max(foot, top + high), min(start, left), max(end, left + wide))
+        else:
+            lines.append((top + high, left, left + wide))
+    below = [min(end, other_end) - max(start, other_start) > 0.3 * min(end - start, other_end - other_start)
+             for (_, start, end), (_, other_start, other_end) in zip(lines[:-1], lines[1:], strict=True)]
+    return 1 + sum(below)
 
 
 def lean_of(ink: np.ndarray) -> float:

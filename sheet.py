@@ -12,6 +12,7 @@ from paper import find_ink, ink_is_dark, to_grey
 SHEET_SIDE = 128  # pixels; a sheet on a table is looked for at this size
 LEAST_SHEET, MOST_SHEET = 0.04, 0.9  # of the picture
 FULL = 0.85  # of the four-sided shape around it is a sheet
+BLANK = 0.6  # of a sheet, at least, has nothing written on it
 EDGE = 2.5  # pixels to either side of a sheet's edge
 SHEET_CONTRAST = 25  # grey levels of 255 between a sheet and the table
 INSETS = 0.04, 0.1  # of the sheet's shorter side: its edge and its shadow, a printed border
@@ -62,12 +63,17 @@ def _quadrangles(mask: np.ndarray, grey: np.ndarray, narrowest: float) -> Iterat
     share = cv2.countNonZero(mask) / mask.size
     if share < LEAST_SHEET * FULL or np.mean(around) < 0.6 and not (max(around) > 0.97 and share < MOST_SHEET):
         return  # no table: the usual case
-    outlines, _ = cv2.findContours(cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), cv2.RETR_EXTERNAL,
-                                   cv2.CHAIN_APPROX_SIMPLE)
+    solid = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    outlines, _ = cv2.findContours(solid, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     for outline in sorted(outlines, key=cv2.contourArea, reverse=True)[:3]:
         area = cv2.contourArea(outline)
         if not LEAST_SHEET * mask.size < area < MOST_SHEET * mask.size:
             continue
+        inside = np.zeros(mask.shape, np.uint8)
+        cv2.drawContours(inside, [outline], -1, 1, cv2.FILLED)
+        covered = cv2.countNonZero(solid & inside)
+        if covered < max(BLANK * area, BLANK * cv2.countNonZero(solid)):
+            continue  # the ring of a 0, or one thing of many
         corners = cv2.approxPolyN(cv2.convexHull(outline), 4, ensure_convex=True).reshape(-1, 2)
         if len(corners) != 4 or area < FULL * cv2.contourArea(corners.astype(np.float32)):
             continue
