@@ -1,12 +1,13 @@
 """Rules for numbers: regular expressions over digits, matched digit by digit, in linear time whatever their author meant.
 
 Python's own `re` cannot say whether a beginning can still become a match, and an expression from a stranger can keep it busy for
-ever. A `Rule` is the automaton of Thompson (1968), "Regular expression search algorithm".
+ever. A `Rule` is the automaton of Thompson (1968), "Regular expression search algorithm", whose steps are remembered once walked.
 """
 
 DIGITS = frozenset("0123456789")
 LONGEST = 200  # characters of a rule
-MOST = 4_000  # states of its automaton: a repetition of a repetition grows fast
+MOST = 2_000  # states of its automaton: a repetition of a repetition grows fast; \d{1,280} has 841
+KEPT = 500_000  # states in the steps that are remembered, some 30 MB: the beginnings of one number come back to the same few sets
 DEEPEST = 30  # brackets within brackets
 KNOWN = r"Write it with digits, \d, [2-9], ., ( ), |, ?, *, + and {2,5}, as in \d{5}."
 
@@ -30,10 +31,17 @@ class Rule:
             raise self._refusal()
         self.start: States = self._follow([first])
         self._needs = self._distances()
+        self._known: dict[tuple[States, str], States] = {}  # steps that were walked
+        self._least: dict[States, float] = {}  # what some states need
+        self._kept = 0  # states in both
 
     def step(self, states: States, digit: str) -> States:
         """Return the states after one more digit; none where no match can begin so."""
-        return self._follow([way[1] for way in map(self._steps.__getitem__, states) if way and digit in way[0]])
+        if (after := self._known.get((states, digit))) is None:
+            after = self._follow([way[1] for way in map(self._steps.__getitem__, states) if way and digit in way[0]])
+            self._keep(after)
+            self._known[states, digit] = after
+        return after
 
     def accepts(self, states: States) -> bool:
         """Say whether the digits so far are a whole match."""
@@ -41,7 +49,11 @@ class Rule:
 
     def needs(self, states: States) -> float:
         """Return how many more digits it takes at least until there is a whole match; infinity where there cannot be one."""
-        return min((self._needs[state] for state in states), default=float("inf"))
+        if (least := self._least.get(states)) is None:
+            least = min(map(self._needs.__getitem__, states), default=float("inf"))
+            self._keep(states)
+            self._least[states] = least
+        return least
 
     def matches(self, text: str) -> bool:
         """Say whether a string of digits is a whole match."""
@@ -185,6 +197,14 @@ class Rule:
             found.update(more)
             open_ += more
         return frozenset(found)
+
+    def _keep(self, states: States) -> None:
+        """Count states that will be remembered, and forget all others where these are too many."""
+        self._kept += len(states) + 1
+        if self._kept > KEPT:
+            self._known.clear()
+            self._least.clear()
+            self._kept = len(states) + 1
 
     def _distances(self) -> list[float]:
         """Return, for every state, how many digits lie between it and the last one."""
