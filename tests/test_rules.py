@@ -68,3 +68,33 @@ def test_a_rule_forgets_steps_before_they_take_much_memory():
 def test_a_rule_of_too_many_states_is_refused():
     with pytest.raises(ValueError, match="is too large. Write it with fewer repetitions.$"):
         Rule(r"(\d?){570}")
+
+
+@pytest.mark.parametrize("pattern, sentence", [
+    (r"\d{1,99999}", r"The rule \d{1,99999} has a count that is too large: {1,99999}. Write a smaller one."),
+    (r"\d{2,1}", r"The rule \d{2,1} has a count that is reversed: {2,1}. Write the smaller number first."),
+    (r"1{0}", r"The rule 1{0} has a count of none: {0}. Leave out what may not come, or write a larger one."),
+    (r"1{0,0}2", r"The rule 1{0,0}2 has a count of none: {0,0}. Leave out what may not come, or write a larger one."),
+])
+def test_a_wrong_count_is_said_to_be_one(pattern, sentence):
+    with pytest.raises(ValueError) as refused:
+        Rule(pattern)
+    assert str(refused.value) == sentence
+
+
+def test_a_count_that_is_none_is_shown():
+    with pytest.raises(ValueError, match=r"^The rule 12\{a\}3 cannot be read at '\{a\}3'"):
+        Rule("12{a}3")
+
+
+def test_spaces_around_a_rule_do_not_count():
+    assert Rule(" \t\\d{2}$\n").matches("12") and Rule(" \\d{2} ").pattern == "\\d{2}"
+    with pytest.raises(ValueError, match="^A rule has 1 to"):
+        Rule("  ")
+
+
+@pytest.mark.parametrize("pattern", ["1" * 150 + "x", "(" + "1" * 50, "(1{9}){9}" * 20, "1" * 50 + "{3,2}"])
+def test_a_long_rule_is_told_by_its_beginning(pattern):
+    with pytest.raises(ValueError) as refused:
+        Rule(pattern)
+    assert str(refused.value).startswith(f"The rule {pattern[:40]}… ") and pattern[:41] not in str(refused.value)
