@@ -134,6 +134,24 @@ def test_seeds_of_one_recipe_are_compared_and_nothing_else(recognizer):
         measure_seeds(recognizer, str(WEIGHTS), "data")  # the same seed twice
 
 
+def test_threads_are_no_part_of_a_recipe(recognizer, monkeypatch, tmp_path):
+    pictures = Pictures(torch.zeros(4, 28, 28, dtype=torch.uint8), torch.zeros(4, dtype=torch.long))
+    monkeypatch.setattr("trials.load_mnist", lambda data_dir, train: pictures)
+
+    def saved(seed: int, **recipe) -> str:
+        net = load_weights(WEIGHTS / WEIGHTS_FILE)
+        net.facts["seed"] = net.facts["recipe"]["seed"] = seed
+        net.facts["recipe"] |= recipe
+        (tmp_path / str(seed)).mkdir()
+        save_weights(net, tmp_path / str(seed) / WEIGHTS_FILE)
+        return str(tmp_path / str(seed))
+
+    found = measure_seeds(recognizer, ",".join((saved(101, threads=1), saved(102, threads=7))), "data")
+    assert found["seeds"][1:] == [101, 102]
+    with pytest.raises(ValueError, match="not of one recipe with a seed each"):
+        measure_seeds(recognizer, saved(103, epochs=1), "data")
+
+
 def test_what_was_reached_without_teachers_is_told_beside_weights_that_had_some(recognizer, tmp_path):
     seeds = {"seeds": [7, 8, 9], "mean": 0.5, "deviation": 0.1}
 
@@ -148,7 +166,7 @@ def test_what_was_reached_without_teachers_is_told_beside_weights_that_had_some(
         return tmp_path / folder
 
     taught = Recognizer.from_pretrained(saved("taught", teacher="wide", trust=0.7, precision="auto"))
-    alone, other = saved("alone", teacher="", precision="float32"), saved("other", teacher="", epochs=1)
+    alone, other = saved("alone", teacher="", precision="float32", threads=3), saved("other", teacher="", epochs=1)
     found = results_without_teachers(taught, alone)
     assert found["seed"] == 7 and found["seeds"] == seeds and found["accuracy"] > 0.99
     for wrong in (other, tmp_path / "taught"):

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,7 @@ def test_a_run_writes_weights_that_load_and_a_row_for_every_epoch(trained):
     assert len(rows) == 2 + 3 and rows[0].split(" | ")[1] == "train loss"
     assert sorted(path.name for path in out.iterdir()) == ["config.json", "model.safetensors"]
     facts = load_weights(out / "model.safetensors").facts
+    assert not {"out", "data_dir", "threads"} & facts["recipe"].keys()
     assert facts["recipe"]["epochs"] == 3 and len(facts["history"]) == 3 and facts["temperature"] > 0 and facts["header_hash"]
 
 
@@ -178,6 +180,7 @@ def test_a_run_is_not_gone_on_with_other_pictures(small_mnist, tmp_path):
     config = TrainConfig(channels="8,12,16", batch_size=32)
     Run(config, pictures, {"MNIST": pictures}).save(tmp_path / "checkpoint.safetensors")
     Run(config, pictures, {"MNIST": pictures}).resume(tmp_path / "checkpoint.safetensors")
+    Run(replace(config, threads=3, out="elsewhere"), pictures, {"MNIST": pictures}).resume(tmp_path / "checkpoint.safetensors")
     for others in (pictures[:63], pictures[torch.arange(63, -1, -1)]):
         with pytest.raises(ValueError, match="learned from other pictures"):
             Run(config, others, {"MNIST": pictures}).resume(tmp_path / "checkpoint.safetensors")
@@ -255,6 +258,8 @@ def test_a_rotation_turns_the_picture():
     (["--precision", "float8"], "--precision float8 is unknown"),
     (["--teacher", "missing"], "No weights at missing. Run 'make train', or name another folder with --teacher."),
     (["--resume"], "no interrupted run"),
+    (["--resume", "--dry-run"], "--resume goes with neither --search nor --dry-run"),
+    (["--resume", "--search", "2"], "--resume goes with neither --search nor --dry-run"),
     (["--strokes", "missing.npz"], "missing.npz is no stroke file"),
     (["--extra", "tests/clients"], "tests/clients"),
     (["--lr", "90", "--momentum", "0.99", "--averaging", "0"], "no longer a number"),
