@@ -239,6 +239,36 @@ def test_without_augmentation_pictures_stay_as_they_are():
     assert torch.equal(augment(ink, RECIPES["quick"], torch.Generator()), ink)
 
 
+@pytest.mark.parametrize("name", DISTORTIONS)
+def test_every_distortion_by_itself_changes_pictures(name):
+    bar = torch.zeros(64, 1, 28, 28)
+    bar[:, :, 6:22, 10:18] = 1
+    alone = replace(RECIPES["quick"], **{name: getattr(TrainConfig(), name)})
+    changed = (augment(bar, alone, torch.Generator().manual_seed(0)) != bar).flatten(1).any(1)
+    assert changed.any() and (changed.all() or name in ("thickness", "neighbour", "filter", "noise", "erase"))
+
+
+def test_a_neighbour_reaches_in_from_the_edge_and_the_digit_stays_whole():
+    bar = torch.zeros(64, 1, 28, 28)
+    bar[:, :, 4:24, 8:20] = 1
+    more = augment(bar, replace(RECIPES["quick"], neighbour=1.0), torch.Generator().manual_seed(0)) - bar
+    assert more.min() >= 0 and more[:, :, 10:18, 10:18].max() == 0 and (more.flatten(1).amax(1) > 0.2).sum() > 32
+
+
+def test_what_is_erased_is_a_small_square():
+    gone = 1 - augment(torch.ones(64, 1, 28, 28), replace(RECIPES["quick"], erase=1.0), torch.Generator().manual_seed(0))
+    sizes = gone.sum((1, 2, 3))
+    assert set(gone.unique().tolist()) == {0.0, 1.0} and sizes.min() >= 1 and sizes.max() == 25  # one, three or five pixels wide
+
+
+def test_a_bent_picture_keeps_its_ink_and_moves_it_by_a_pixel_or_so():
+    bar = torch.zeros(64, 1, 28, 28)
+    bar[:, :, 4:24, 12:16] = 1
+    bent = augment(bar, replace(RECIPES["quick"], elastic=0.9), torch.Generator().manual_seed(0))
+    moved = (bent - bar).abs().sum((1, 2, 3))
+    assert moved.min() > 5 and moved.max() < 80 and 60 < bent.sum((1, 2, 3)).min() < bent.sum((1, 2, 3)).max() < 100
+
+
 def test_a_rotation_turns_the_picture():
     bar = torch.zeros(64, 1, 28, 28)
     bar[:, :, 4:24, 13:15] = 1
