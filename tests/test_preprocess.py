@@ -213,6 +213,15 @@ def test_a_pale_line_goes_also_where_it_is_the_only_one_and_the_ink_on_it_stays(
         assert looks_like(see(ruled), SEEN), place
 
 
+@pytest.mark.parametrize("pen", [4, 6, 8])
+def test_a_thin_stroke_that_is_covered_by_a_pale_line_stays(pen):
+    thin = make_sketch(width=pen)
+    bar = int(np.flatnonzero((thin < 128).sum(axis=1) > 90).mean())
+    ruled = thin.copy()
+    ruled[bar - 1:bar + 3] = np.minimum(ruled[bar - 1:bar + 3], 180)
+    assert looks_like(see(ruled), see(thin))
+
+
 def test_two_lines_of_a_frame_that_meet_go_though_the_digit_touches_them():
     four = make_sketch("4")
     x, y, wide, high = cv2.boundingRect(255 - four)
