@@ -34,8 +34,12 @@ def read_rows(file: Path, settings: dict[str, str]) -> list[dict]:
     """
     if not file.exists():
         return []
-    text = file.read_text(encoding="utf-8", errors="backslashreplace")
-    rows = list(csv.DictReader(io.StringIO(text[:text.rfind("\n") + 1], newline="")))
+    with open(file, newline="", encoding="utf-8", errors="backslashreplace") as table:  # a file's name may hold a carriage return
+        text = table.read()
+    try:
+        rows = list(csv.DictReader(io.StringIO(text[:text.rfind("\n") + 1], newline="")))
+    except csv.Error:  # fields of any length, which none of ours has
+        text, rows = "another's", []
     if rows and tuple(rows[0]) != COLUMNS or text and not text.startswith(",".join(COLUMNS[:2])):
         raise ValueError(f"{file} is no table that fields.py wrote. Name another one with --csv.")
     rows = [row for row in rows if None not in row.values()]
@@ -47,13 +51,13 @@ def read_rows(file: Path, settings: dict[str, str]) -> list[dict]:
 
 
 def to_csv(rows: list[dict], header: bool = True) -> str:
-    """Return rows as CSV."""
-    file = io.StringIO(newline="")
-    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-    if header:
-        writer.writeheader()
-    writer.writerows(rows)
-    return file.getvalue()
+    """Return rows as CSV, each with a line feed at its end."""
+    lines = []
+    for row in [dict(zip(COLUMNS, COLUMNS, strict=True))] * header + rows:
+        file = io.StringIO(newline="")
+        csv.DictWriter(file, COLUMNS, lineterminator="\r\n").writerow(row)  # what would end a row is quoted: both of these
+        lines.append(file.getvalue().removesuffix("\r\n") + "\n")
+    return "".join(lines)
 
 
 def fill(reader, paths: list[Path], flags: argparse.Namespace) -> Counter:

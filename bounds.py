@@ -2,7 +2,9 @@
 
 import ctypes
 import re
-from contextlib import suppress
+import threading
+from contextlib import contextmanager
+from contextvars import ContextVar
 from math import ceil
 
 from PIL import Image, TiffImagePlugin
@@ -46,11 +48,51 @@ class BoundedFile:
         return getattr(self.file, name)
 
 
+_ours = ContextVar("ours", default=False)  # whether it is we who read a picture, in this thread; other code may read any tags
+_lock = threading.Lock()
+_silencing = {"threads": 0, "before": None}  # how many threads read a picture here, and what libtiff did with its messages before
+
+
+@contextmanager
+def bounded():
+    """While we read a picture, hold the limits of tags, and keep libtiff silent, which writes lines beside our sentence."""
+    token = _ours.set(True)
+    with _lock:
+        _silencing["threads"] += 1
+        if _silencing["threads"] == 1:
+            _silencing["before"] = _tell_libtiff(None)
+    try:
+        yield
+    finally:
+        with _lock:
+            _silencing["threads"] -= 1
+            if _silencing["threads"] == 0:
+                _tell_libtiff(_silencing["before"])
+        _ours.reset(token)
+
+
+def _find_libtiff():
+    """Return the function that says what libtiff does with its messages; one that does nothing where Pillow was built otherwise."""
+    try:
+        tell = ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler
+    except (AttributeError, OSError):
+        return lambda handler: None
+    tell.argtypes, tell.restype = [ctypes.c_void_p], ctypes.c_void_p
+    return tell
+
+
+_tell_libtiff = _find_libtiff()
+
+
 def _load_tags(directory, file, load=TiffImagePlugin.ImageFileDirectory_v2.load) -> None:
-    """Load a directory of TIFF or EXIF tags, as Pillow does, without those that are larger than any that a picture needs.
+    """Load a directory of TIFF or EXIF tags, as Pillow does; where we read, without those that are larger than any that a picture
+    needs.
 
     Pillow keeps a copy for every tag, and makes an object of every number: 64 kB can ask for 350 MB, as 5,400 tags in one place.
     """
+    if not _ours.get():
+        load(directory, file)
+        return
     load(directory, file if isinstance(file, BoundedFile) else BoundedFile(file, 2 ** 21))
     left, most = TAGS
     for tag, data in list(directory._tagdata.items()):
@@ -61,8 +103,6 @@ def _load_tags(directory, file, load=TiffImagePlugin.ImageFileDirectory_v2.load)
 
 
 TiffImagePlugin.ImageFileDirectory_v2.load = _load_tags
-with suppress(AttributeError, OSError):  # where Pillow was built otherwise, libtiff writes lines of its own beside our sentence
-    ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
 
 
 def check_size(width: int, height: int) -> None:

@@ -115,7 +115,7 @@ class Page(gr.Blocks):
             self.validate_inputs(block_fn, inputs)  # raises where even the first one is missing
             if isinstance(block_fn.inputs[0], gr.Image):  # and perhaps a Textbox for a rule
                 picture, *rules = inputs[:len(block_fn.inputs)]
-                if any(type(rule) not in (str, int, float, type(None)) for rule in rules):  # a number is taken for its digits
+                if any(type(rule) not in (str, int, type(None)) for rule in rules):  # a whole number is taken for its digits
                     raise refusal(NO_RULE)
                 return [None if picture is None else Sent(picture), *(rule if rule is None else str(rule) for rule in rules)]
             return await super().preprocess_data(block_fn, inputs, state, explicit_call)

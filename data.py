@@ -118,7 +118,8 @@ def load_folder(folder: str | Path) -> Pictures:
     is not laid out so, and for the first picture that cannot be read or has no ink.
     """
     try:
-        folders = datasets.ImageFolder(str(folder), allow_empty=True, is_valid_file=_is_picture)
+        folders = datasets.ImageFolder(str(folder), allow_empty=True,
+                                       is_valid_file=lambda path: _is_picture(Path(path).relative_to(folder)))
     except OSError as error:
         raise ValueError(f"{folder} has no sub-folders of pictures. Make one per digit, named 0 to 9.") from error
     strange = [name for name in folders.classes if name not in DIGITS and not name.startswith(".")]
@@ -139,10 +140,10 @@ def load_folder(folder: str | Path) -> Pictures:
     return Pictures(torch.from_numpy(np.stack(seen)), torch.tensor(labels))
 
 
-def _is_picture(path: str) -> bool:
-    """Say whether a file is one that a folder is searched for; what begins with a dot, or lies in such a folder, is a program's."""
-    place = Path(path)
-    return place.suffix.lower() in SUFFIXES and not place.name.startswith(".") and not place.parent.name.startswith(".")
+def _is_picture(path: Path) -> bool:
+    """Say whether a file, by its path within a folder, is one that the folder is searched for; what begins with a dot, or lies
+    below such a folder, is a program's."""
+    return path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in path.parts)
 
 
 def tables_of(names: str) -> dict[str, Path]:

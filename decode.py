@@ -21,6 +21,7 @@ from bounds import (
     READS,
     BoundedFile,
     PictureError,
+    bounded,
     check_memory,
     check_size,
     count_scans,
@@ -72,16 +73,16 @@ def _open(file, size: int) -> Image.Image:
         raise PictureError("This file is empty. Save the picture again and send that file.")
     if size > MAX_BYTES:
         raise PictureError(f"This file is larger than {MAX_BYTES // 10 ** 6} MB. Make the picture smaller and send it again.")
-    bounded = BoundedFile(file, 2 * size + 2 ** 20)
-    with warnings.catch_warnings():
+    source = BoundedFile(file, 2 * size + 2 ** 20)
+    with bounded(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's warnings speak to programmers; the limits are ours
-        with Image.open(bounded, formats=FORMATS) as image:
+        with Image.open(source, formats=FORMATS) as image:
             check_size(*image.size)
             scans = count_scans(image, file) if image.format in ("JPEG", "MPO") else 1
             whole = image.size
             image.draft(None, (KEPT_SIDE, KEPT_SIDE))
             check_memory(image, whole, scans)
-            bounded.reads = READS[1]
+            source.reads = READS[1]
             picture = _load(image, whole[0] * whole[1])
             if picture.size != whole:
                 picture.opened_as = picture.size, _as_turned(whole, image)  # for `size_of`
@@ -99,7 +100,8 @@ def _load(image: Image.Image, pixels: int) -> Image.Image:
     if large and not slot.acquire(timeout=PATIENCE):
         raise PictureError("Another large picture is being read. Send this one again in a few seconds, or make it smaller.")
     try:
-        image.load()
+        with bounded():
+            image.load()
         return _reduced(image)
     finally:
         if large:
@@ -131,7 +133,8 @@ def upright(image: Image.Image, source: Image.Image) -> Image.Image:
     Pillow's own exif_transpose raises for EXIF data that is broken anywhere.
     """
     try:
-        turn = TURNS.get(source.getexif().get(ORIENTATION))
+        with bounded():
+            turn = TURNS.get(source.getexif().get(ORIENTATION))
     except Exception:  # as many kinds as there are ways to break it
         turn = None
     return image if turn is None else image.transpose(turn)
@@ -285,7 +288,7 @@ def size_of(image) -> tuple[int, int]:
         image = flatten_sketch(image)
     if isinstance(image, (str, Path)):
         try:
-            with warnings.catch_warnings():
+            with bounded(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 with Image.open(image, formats=FORMATS) as opened:
                     return upright_size(opened)

@@ -37,6 +37,7 @@ from trials import (
     measure_speed,
     measure_test,
     open_weights,
+    recipe_of,
 )
 
 EXAMPLES = HERE / "examples"
@@ -135,7 +136,7 @@ def results_without_teachers(recognizer: Recognizer, folder: Path) -> dict:
     found, other = read_metrics(folder), open_weights(folder)
     if found["weights"]["hash"] != other.net.facts["hash"]:
         raise ValueError(f"The numbers in {folder} are of other weights. Run 'python evaluate.py --weights {folder}' first.")
-    ours, theirs = ({**each.net.facts["recipe"], **dict.fromkeys(TEACHING), "seed": None} for each in (recognizer, other))
+    ours, theirs = (recipe_of(each.net, *TEACHING) for each in (recognizer, other))
     if not recognizer.net.facts["recipe"].get("teacher") or other.net.facts["recipe"].get("teacher") or ours != theirs:
         raise ValueError(f"The weights in {folder} are not of this recipe without --teacher. Train them with the same settings.")
     return {"seed": found["weights"]["seed"], "accuracy": found["test"]["accuracy"], "n": found["test"]["n"],

@@ -24,6 +24,7 @@ from model import DigitNet, find_weights
 from preprocess import normalise, to_tensor
 from recipe import TrainConfig, settled
 
+NOT_LEARNED = ("out", "data_dir", "threads")  # settings of a place or a machine: what is learned is the same by any
 HISTORY = ("epoch", "train_loss", "validation_loss", "validation_accuracy", "seconds")
 
 
@@ -165,7 +166,7 @@ class Run:
                 raise KeyError("a setting that there was not yet")
         except (OSError, KeyError, ValueError) as error:
             raise ValueError(useless) from error
-        changed = sorted(name for name in ours if ours[name] != theirs[name] and name not in ("out", "data_dir"))
+        changed = sorted(name for name in ours if ours[name] != theirs[name] and name not in NOT_LEARNED)
         if changed:
             raise ValueError(f"The interrupted run had another --{changed[0].replace('_', '-')} "
                              f"({theirs[changed[0]]}). Give the same settings, or start again without --resume.")
@@ -191,7 +192,7 @@ class Run:
         """Return the averaged network with its temperature, and with all that is to be known of it in `facts`."""
         net = self.average.cpu().eval()
         first = self.validation.seen[0].numpy()
-        recipe = {name: value for name, value in asdict(self.config).items() if name not in ("out", "data_dir")}
+        recipe = {name: value for name, value in asdict(self.config).items() if name not in NOT_LEARNED}
         recipe |= {name: ",".join(Path(path).name for path in recipe[name].split(",")) for name in ("strokes", "extra")}
         net.facts = {
             "recipe": recipe,

@@ -249,22 +249,25 @@ def fetch_weights(repository: str, revision: str | None = None, *, token=None, c
     folder = Path(cache_dir or constants.HF_HUB_CACHE, repo_folder_name(repo_id=repository, repo_type="model"))
     path = folder / "snapshots" / found.commit_hash / WEIGHTS_FILE  # as the hub client lays it where links are not possible
     reference = folder / "refs" / (revision or "main")  # says which commit a branch or tag was, for when the hub is away
+    needed = force_download or not os.path.isfile(path)  # Path.is_file raises for what this user may not see
+    content = _download(hf_hub_url(repository, WEIGHTS_FILE, revision=found.commit_hash), found, token, name) if needed else None
     try:
         for file in (path, reference):
             file.parent.mkdir(parents=True, exist_ok=True)
-        if force_download or not path.is_file():
-            _download(hf_hub_url(repository, WEIGHTS_FILE, revision=found.commit_hash), found, token, name, path)
+        if content is not None:
+            write_whole(path, content)
         reference.write_text(found.commit_hash)
-    except ConnectionError:
-        raise
     except OSError as error:
         reason = error.strerror or error.__cause__.strerror
         raise PermissionError(f"{name} cannot be kept in {folder}: {reason}. Name another place with HF_HOME.") from error
     return path
 
 
-def _download(url: str, found, token, name: str, path: Path) -> None:
-    """Write the file of a URL to a path, by one rename, if it has the size and hash that `found` gives, and loads."""
+def _download(url: str, found, token, name: str) -> bytes:
+    """Return the file of a URL, if it has the size and hash that `found` gives, and loads.
+
+    Raises what `fetch_weights` raises for a hub that refuses, breaks off, or sends something else.
+    """
     try:
         answer = get_session().get(url, headers=build_hf_headers(token=token), timeout=PATIENCE, follow_redirects=True)
         hf_raise_for_status(answer)
@@ -277,7 +280,7 @@ def _download(url: str, found, token, name: str, path: Path) -> None:
     if len(content) != (found.size or len(content)) or len(etag) == 64 and hashlib.sha256(content).hexdigest() != etag:
         raise ConnectionError(f"The weights of {name} arrived damaged. Try again.")
     to_net(content, f"{name}/{WEIGHTS_FILE}")  # raises for what does not load
-    write_whole(path, content)
+    return content
 
 
 def hub_failure(error: Exception, repository: str, revision: str | None = None) -> Exception:

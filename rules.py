@@ -1,12 +1,14 @@
 """Rules for numbers: regular expressions over digits, matched digit by digit, in linear time whatever their author meant.
 
 Python's own `re` cannot say whether a beginning can still become a match, and an expression from a stranger can keep it busy for
-ever. A `Rule` is the automaton of Thompson (1968), "Regular expression search algorithm".
+ever. A `Rule` is the automaton of Thompson (1968), "Regular expression search algorithm", whose steps are remembered once walked.
 """
 
 DIGITS = frozenset("0123456789")
 LONGEST = 200  # characters of a rule
-MOST = 4_000  # states of its automaton: a repetition of a repetition grows fast
+MOST = 2_000  # states of its automaton: a repetition of a repetition grows fast; \d{1,280} has 841
+KEPT = 500_000  # states in the steps that are remembered, some 30 MB: the beginnings of one number come back to the same few sets
+SHOWN = 40  # characters of a rule in a sentence
 DEEPEST = 30  # brackets within brackets
 KNOWN = r"Write it with digits, \d, [2-9], ., ( ), |, ?, *, + and {2,5}, as in \d{5}."
 
@@ -18,7 +20,8 @@ class Rule:
 
     def __init__(self, pattern: str):
         """Take the expression. Raises ValueError with a sentence for one that is damaged, too large, or not about digits."""
-        if not isinstance(pattern, str) or not pattern or len(pattern) > LONGEST:
+        pattern = pattern.strip() if isinstance(pattern, str) else ""
+        if not pattern or len(pattern) > LONGEST:
             raise ValueError(f"A rule has 1 to {LONGEST} characters. {KNOWN}")
         self.pattern = pattern
         self._text = pattern[pattern.startswith("^"):len(pattern) - (pattern.endswith("$") and not pattern.endswith("\\$"))]
@@ -30,10 +33,17 @@ class Rule:
             raise self._refusal()
         self.start: States = self._follow([first])
         self._needs = self._distances()
+        self._known: dict[tuple[States, str], States] = {}  # steps that were walked
+        self._least: dict[States, float] = {}  # what some states need
+        self._kept = 0  # states in both
 
     def step(self, states: States, digit: str) -> States:
         """Return the states after one more digit; none where no match can begin so."""
-        return self._follow([way[1] for way in map(self._steps.__getitem__, states) if way and digit in way[0]])
+        if (after := self._known.get((states, digit))) is None:
+            after = self._follow([way[1] for way in map(self._steps.__getitem__, states) if way and digit in way[0]])
+            self._keep(after)
+            self._known[states, digit] = after
+        return after
 
     def accepts(self, states: States) -> bool:
         """Say whether the digits so far are a whole match."""
@@ -41,7 +51,11 @@ class Rule:
 
     def needs(self, states: States) -> float:
         """Return how many more digits it takes at least until there is a whole match; infinity where there cannot be one."""
-        return min((self._needs[state] for state in states), default=float("inf"))
+        if (least := self._least.get(states)) is None:
+            least = min(map(self._needs.__getitem__, states), default=float("inf"))
+            self._keep(states)
+            self._least[states] = least
+        return least
 
     def matches(self, text: str) -> bool:
         """Say whether a string of digits is a whole match."""
@@ -104,16 +118,20 @@ class Rule:
         if count is None:
             if not self._take("{"):
                 return 1, 1
-            inside = self._text[self._at:].partition("}")[0]
-            self._at += len(inside)
-            if not self._take("}"):
-                raise self._refusal()
+            start = self._at - 1
+            inside, closed, _ = self._text[self._at:].partition("}")
             low, comma, high = inside.partition(",")
-            if not (low + high).isascii() or not (low + high).isdecimal() or len(low) > 4 or len(high) > 4 or not (low or high):
+            if not closed or not (low + high).isascii() or not (low + high).isdecimal():
+                self._at = start if closed else len(self._text)
                 raise self._refusal()
+            self._at += len(inside) + 1
             count = (int(low or 0), int(high) if high else None if comma else int(low))
-            if count[1] is not None and count[1] < count[0] or count[1] == 0:
-                raise self._refusal()
+            if max(count[0], count[1] or 0) > MOST:
+                raise self._miscounted("that is too large", inside, "Write a smaller one.")
+            if count[1] == 0:
+                raise self._miscounted("of none", inside, "Leave out what may not come, or write a larger one.")
+            if count[1] is not None and count[1] < count[0]:
+                raise self._miscounted("that is reversed", inside, "Write the smaller number first.")
         self._take("?")  # lazy ones match the same strings
         if self._at < len(self._text) and self._text[self._at] in "?*+{":
             raise self._refusal()
@@ -172,7 +190,7 @@ class Rule:
 
     def _state(self) -> int:
         if len(self._free) >= MOST:
-            raise ValueError(f"The rule {self.pattern} is too large. Write it with fewer repetitions.")
+            raise ValueError(f"The rule {self._shown()} is too large. Write it with fewer repetitions.")
         self._free.append([])
         self._steps.append(None)
         return len(self._free) - 1
@@ -185,6 +203,14 @@ class Rule:
             found.update(more)
             open_ += more
         return frozenset(found)
+
+    def _keep(self, states: States) -> None:
+        """Count states that will be remembered, and forget all others where these are too many."""
+        self._kept += len(states) + 1
+        if self._kept > KEPT:
+            self._known.clear()
+            self._least.clear()
+            self._kept = len(states) + 1
 
     def _distances(self) -> list[float]:
         """Return, for every state, how many digits lie between it and the last one."""
@@ -208,6 +234,13 @@ class Rule:
             layer = further
         return needs
 
+    def _shown(self) -> str:
+        """Return the expression as a sentence can hold it."""
+        return self.pattern if len(self.pattern) <= SHOWN else self.pattern[:SHOWN] + "…"
+
+    def _miscounted(self, how: str, inside: str, remedy: str) -> ValueError:
+        return ValueError(f"The rule {self._shown()} has a count {how}: {{{inside}}}. {remedy}")
+
     def _refusal(self) -> ValueError:
         where = f"at {self._text[self._at:self._at + 10]!r}" if self._at < len(self._text) else "at its end"
-        return ValueError(f"The rule {self.pattern} cannot be read {where}. {KNOWN}")
+        return ValueError(f"The rule {self._shown()} cannot be read {where}. {KNOWN}")

@@ -15,6 +15,7 @@ from PIL import Image
 from conditions import CONDITIONS, LEARNED, NEVER_LEARNED, STYLES, draw_style, is_restyled
 from data import LOOK_ALIKES, Pictures, Strokes, are_whole, load_labelled, load_mnist, load_strokes, split_writers, tables_of
 from measures import auroc, calibration_error, confusion_of, logits_of, per_class, share, wilson
+from model import DigitNet
 from no_digits import pattern, scribble
 from preprocess import see, to_tensor
 from recognize import DIGITS, Reading, Recognizer
@@ -30,6 +31,12 @@ def open_weights(name: str | None) -> Recognizer:
         raise ValueError(f"These weights do not say how they were made: their header has no {missing[0]}. Name a folder that "
                          f"train.py wrote.")
     return recognizer
+
+
+def recipe_of(net: DigitNet, *but: str) -> dict:
+    """Return the settings that weights were learned with, but for the seed, some others, and the threads, which weights of before
+    have there."""
+    return {name: value for name, value in net.facts["recipe"].items() if name not in ("seed", "threads", *but)}
 
 
 def through_the_road(recognizer: Recognizer, pictures: Pictures) -> float:
@@ -181,7 +188,7 @@ def measure_seeds(recognizer: Recognizer, folders: str, data_dir: str) -> dict:
     Raises ValueError with a sentence where the recipes differ in more than the seed, or where a seed comes twice.
     """
     nets = [recognizer.net, *(open_weights(folder).net for folder in folders.split(","))]
-    recipes = [{**net.facts["recipe"], "seed": None} for net in nets]
+    recipes = [recipe_of(net) for net in nets]
     seeds = [net.facts["seed"] for net in nets]
     if any(recipe != recipes[0] for recipe in recipes) or len(set(seeds)) < len(seeds):
         raise ValueError("These weights are not of one recipe with a seed each. Train them with the same settings, but for --seed.")

@@ -54,8 +54,14 @@ def test_a_folder_by_class_takes_the_road_of_an_upload(tmp_path):
     (tmp_path / ".checkpoints").mkdir()  # what programs leave
     (tmp_path / ".checkpoints" / "9.png").write_text("")
     (tmp_path / "7" / ".DS_Store").write_text("")
+    for hidden in (".thumbnails/normal", "7/.cache/large/256", ".thumbnails/7/normal"):
+        (tmp_path / hidden).mkdir(parents=True)
+        Image.fromarray(make_sketch("7", pad=150)).save(tmp_path / hidden / "x.png")
     pictures = load_folder(tmp_path)
     assert pictures.labels.tolist() == [4, 7, 7] and pictures.seen.shape == (3, 28, 28)
+    (tmp_path / "7").rename(tmp_path / ".thumbnails" / "7" / "normal" / "7")
+    (tmp_path / "4").rename(tmp_path / ".thumbnails" / "7" / "normal" / "4")
+    assert len(load_folder(tmp_path / ".thumbnails" / "7" / "normal")) == 3  # it may itself be called as it is
 
 
 @pytest.mark.parametrize("files, words", [

@@ -179,3 +179,24 @@ def test_a_picture_with_too_many_pixels_is_refused_before_it_is_decoded():
     bomb = encode(Image.new("1", (8000, 8000)), "PNG")
     with pytest.raises(ValueError, match="8000 x 8000"):
         open_picture(bomb)
+
+
+def test_other_code_reads_the_tags_that_we_leave_out():
+    profile = bytes(560_000)
+    file = encode(Image.fromarray(SKETCH), "TIFF", icc_profile=profile)
+    assert "icc_profile" not in open_picture(file).info  # more than all the tags of a picture that we read
+    assert Image.open(io.BytesIO(file)).info["icc_profile"] == profile
+    with pytest.raises(PictureError):
+        open_picture(file[:100])
+    assert Image.open(io.BytesIO(file)).info["icc_profile"] == profile
+
+
+def test_other_code_hears_what_libtiff_says(capfd):
+    file = bytearray(encode(Image.effect_noise((200, 200), 60), "TIFF", compression="tiff_adobe_deflate"))
+    file[200:208] = b"damage!!"
+    with pytest.raises(PictureError):
+        open_picture(bytes(file))
+    assert capfd.readouterr().err == ""
+    with pytest.raises(OSError):
+        Image.open(io.BytesIO(file)).load()
+    assert "ZIPDecode" in capfd.readouterr().err

@@ -15,6 +15,11 @@ def test_a_style_adds_one_stroke_to_its_digit_and_to_no_other(label, style):
     assert restyle(other, "4", style) is other
 
 
+def test_the_slash_of_a_0_climbs_from_the_lower_left_to_the_upper_right():
+    (right, top), (left, foot) = restyle([np.array(line, np.float32) for line in STROKES["0"]], "0", "slashed")[-1]
+    assert left < right and top < foot  # y downwards
+
+
 def test_an_open_4_loses_the_top_of_its_last_stroke():
     sample = [np.array(line, np.float32) for line in STROKES["4"]]
     sample[1] = np.linspace((7, 0), (6, 14), 15).astype(np.float32)

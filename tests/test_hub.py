@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, free_port, make_sketch, run_main
-from hub import READER
+from hub import READER, Answer, Refusal
 from huggingface_hub import constants, hf_hub_download, snapshot_download
 
 import model
@@ -120,6 +120,25 @@ def test_a_repository_without_our_files(hub):
 def test_a_wrong_token(filled, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     assert refusal() == "The hub does not know your token. Log in anew with 'hf auth login', or correct HF_TOKEN."
+
+
+@pytest.mark.parametrize("status, message, words", [
+    (401, "Invalid credentials in Authorization header",
+     "The hub does not know your token. Log in anew with 'hf auth login', or correct HF_TOKEN."),
+    (403, "You don't have the rights for this",
+     f"Your token has no right to {NAME}. Use one that has: 'hf auth login' takes it, or HF_TOKEN."),
+    (401, "Invalid username or password.", f"There is no {NAME} here, and on the hub none that you may see."),
+])
+def test_a_token_that_is_refused_only_while_the_file_is_fetched(filled, monkeypatch, status, message, words):
+    answer = Answer.answer
+
+    def refuse_contents(self):
+        if self.command == "GET":
+            raise Refusal(status, None, message)
+        answer(self)
+
+    monkeypatch.setattr(Answer, "answer", refuse_contents)
+    assert refusal().startswith(words)
 
 
 def test_an_error_of_the_server(filled):

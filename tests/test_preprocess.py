@@ -8,8 +8,9 @@ from conftest import STROKES, difference, make_field, make_sketch
 from PIL import Image
 from torchvision.transforms import v2
 
+import cleaning
 import preprocess
-from cleaning import count_things, cut_neighbours, drop_edge_pieces, drop_haze, drop_lines, drop_specks, smooth_noise
+from cleaning import count_things, cut_neighbours, drop_boxes, drop_edge_pieces, drop_haze, drop_lines, drop_specks, smooth_noise
 from paper import find_ink, ink_is_dark, lay_on_paper, to_grey
 from preprocess import (
     center_by_mass,
@@ -32,6 +33,15 @@ SEEN = see(SKETCH)
 def looks_like(one: np.ndarray, other: np.ndarray, levels: float = 6.0) -> bool:
     """Say whether two pictures are the same to `levels` of mean difference, wherever the centre of mass was rounded to."""
     return min(difference(np.roll(one, (dy, dx), (0, 1)), other) for dy in (-1, 0, 1) for dx in (-1, 0, 1)) < levels
+
+
+def test_a_small_digit_is_looked_at_closer_with_paper_around_it():
+    stages = dict(walk(make_sketch(size=0.1, pad=900, width=10)))
+    height, width = stages["closer"].shape
+    left, top, wide, high = ink_box(stages["ink"])
+    assert high == pytest.approx(103, abs=2) and height == pytest.approx(2 * high, rel=0.1)  # half of its height on every side
+    assert min(left, top, width - left - wide, height - top - high) > 0.4 * high
+    assert looks_like(stages["seen"], SEEN, 12)
 
 
 def test_the_road_has_named_stages_and_ends_at_seen():
@@ -192,6 +202,38 @@ def test_a_stroke_along_a_ruled_line_stays():
         ruled[place:place + 2] = np.minimum(ruled[place:place + 2], 180)
         ruled[place + 90:place + 92] = np.minimum(ruled[place + 90:place + 92], 180)
         assert looks_like(see(ruled), SEEN), place
+
+
+@pytest.mark.parametrize("level", [120, 150, 180])
+def test_a_pale_line_goes_also_where_it_is_the_only_one_and_the_ink_on_it_stays(level):
+    bar = np.flatnonzero((SKETCH < 128).sum(axis=1) > 90)  # the rows of the 7's bar
+    for place in (bar[2], bar[-3], int(bar.mean()), 100, 150, 160, 220):
+        ruled = SKETCH.copy()
+        ruled[place:place + 2] = np.minimum(ruled[place:place + 2], level)
+        assert looks_like(see(ruled), SEEN), place
+
+
+@pytest.mark.parametrize("pen", [4, 6, 8])
+def test_a_thin_stroke_that_is_covered_by_a_pale_line_stays(pen):
+    thin = make_sketch(width=pen)
+    bar = int(np.flatnonzero((thin < 128).sum(axis=1) > 90).mean())
+    ruled = thin.copy()
+    ruled[bar - 1:bar + 3] = np.minimum(ruled[bar - 1:bar + 3], 180)
+    assert looks_like(see(ruled), see(thin))
+
+
+def test_two_lines_of_a_frame_that_meet_go_though_the_digit_touches_them():
+    four = make_sketch("4")
+    x, y, wide, high = cv2.boundingRect(255 - four)
+    corner = four[y - 2:y + high + 40, x - 2:x + wide + 40].copy()  # its stem and its bar begin on the lines
+    corner[:4], corner[:, :4] = 0, 0
+    assert looks_like(see(corner), see(four), 12)
+
+
+def test_no_hole_of_a_texture_is_taken_for_a_box(monkeypatch):
+    board = np.kron(np.indices((60, 60)).sum(axis=0) % 2, np.ones((4, 4))).astype(np.uint8) * 255
+    monkeypatch.setattr(cleaning.cv2, "findContours", None)  # there are 1,800, and each takes its time
+    assert drop_boxes(board) is board
 
 
 def test_a_printed_frame_at_the_edge_is_dropped():
@@ -384,6 +426,12 @@ def test_haze_is_dropped_and_soft_edges_stay():
 def test_hairlines_and_slabs_get_the_strokes_of_mnist(width, low, high):
     digit = [picture for name, picture in walk(make_sketch(width=width, size=0.7)) if name == "stroke"][0]
     assert low < stroke_width(digit) / max(digit.shape) * 20 < high
+
+
+def test_a_slab_loses_what_it_is_wider_than_mnists_widest():
+    slab = np.zeros((200, 120), np.uint8)
+    slab[:, 20:100] = 255  # 200 pixels for 20 of the box: 5.7 of these wide by area and outline, 1.2 more than 4.5
+    assert stroke_width(slab) == pytest.approx(57, abs=1) and 80 - even_strokes(slab).shape[1] == pytest.approx(12, abs=2)
 
 
 def test_strokes_as_wide_as_mnists_stay_as_they_are():

@@ -11,7 +11,7 @@ import pytest
 from conftest import STROKES, make_field, make_sketch, run_main, run_program
 from PIL import Image
 
-from recognize import HINTS, Recognizer
+from recognize import HINTS, Recognizer, liking
 
 
 @pytest.fixture
@@ -115,6 +115,36 @@ def test_two_digits_in_one_picture_are_counted(recognizer):
     reading = recognizer.read(both)
     assert (reading.verdict, reading.message) == ("several", "Two digits: write one at a time.")
     assert reading.probabilities is not None
+
+
+def test_things_beside_one_another_are_several_only_where_each_is_a_digit(strict):
+    one, four = ([0.99 if digit == sure else 0.01 / 9 for digit in range(10)] for sure in (1, 4))
+    strange = [0.1] * 10
+    assert judged(strict, one, parts=np.array([one, four])).verdict == "several"
+    for parts in ([one, strange], [strange, four], [strange, strange]):
+        assert judged(strict, one, parts=np.array(parts)).verdict == "digit"
+
+
+def test_of_two_cuts_that_the_network_likes_alike_the_one_that_leaves_more_is_taken(recognizer, monkeypatch):
+    def sure(share: float) -> np.ndarray:
+        return np.array([(1 - share) / 9] * 7 + [share] + [(1 - share) / 9] * 2)
+
+    less, more = np.full((28, 28), 1, np.uint8), np.full((28, 28), 2, np.uint8)
+    monkeypatch.setattr("recognize.free_looks", lambda cleaned: [])
+    monkeypatch.setattr("recognize.second_looks", lambda cleaned: [(0.06, less), (0.66, more)])
+    for likes, chosen in (((0.70, 0.74), less), ((0.50, 0.90), more), ((0.30, 0.30), None)):
+        monkeypatch.setattr(recognizer, "probabilities", lambda seen, likes=likes: np.stack([sure(share) for share in likes]))
+        reading = judged(recognizer, sure(0.4))
+        again = recognizer._look_again(reading, np.zeros((9, 9), np.uint8))
+        assert again is reading if chosen is None else again.seen is chosen, likes
+
+
+def test_a_picture_that_could_be_two_digits_is_liked_better_than_one_that_could_be_any():
+    torn, blurred = np.zeros(10), np.full(10, 0.5 / 9)
+    torn[[4, 9]], blurred[7] = (0.48, 0.52), 0.5
+    assert liking(torn[None])[0] > liking(blurred[None])[0] + 1
+    torn[[4, 9]], torn[1] = (0.48, 0.45), 0.07
+    assert liking(torn[None])[0] > liking(blurred[None])[0]
 
 
 def test_a_digit_of_two_strokes_is_one_digit(recognizer):

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,7 @@ def test_a_run_writes_weights_that_load_and_a_row_for_every_epoch(trained):
     assert len(rows) == 2 + 3 and rows[0].split(" | ")[1] == "train loss"
     assert sorted(path.name for path in out.iterdir()) == ["config.json", "model.safetensors"]
     facts = load_weights(out / "model.safetensors").facts
+    assert not {"out", "data_dir", "threads"} & facts["recipe"].keys()
     assert facts["recipe"]["epochs"] == 3 and len(facts["history"]) == 3 and facts["temperature"] > 0 and facts["header_hash"]
 
 
@@ -178,6 +180,7 @@ def test_a_run_is_not_gone_on_with_other_pictures(small_mnist, tmp_path):
     config = TrainConfig(channels="8,12,16", batch_size=32)
     Run(config, pictures, {"MNIST": pictures}).save(tmp_path / "checkpoint.safetensors")
     Run(config, pictures, {"MNIST": pictures}).resume(tmp_path / "checkpoint.safetensors")
+    Run(replace(config, threads=3, out="elsewhere"), pictures, {"MNIST": pictures}).resume(tmp_path / "checkpoint.safetensors")
     for others in (pictures[:63], pictures[torch.arange(63, -1, -1)]):
         with pytest.raises(ValueError, match="learned from other pictures"):
             Run(config, others, {"MNIST": pictures}).resume(tmp_path / "checkpoint.safetensors")
@@ -236,6 +239,36 @@ def test_without_augmentation_pictures_stay_as_they_are():
     assert torch.equal(augment(ink, RECIPES["quick"], torch.Generator()), ink)
 
 
+@pytest.mark.parametrize("name", DISTORTIONS)
+def test_every_distortion_by_itself_changes_pictures(name):
+    bar = torch.zeros(64, 1, 28, 28)
+    bar[:, :, 6:22, 10:18] = 1
+    alone = replace(RECIPES["quick"], **{name: getattr(TrainConfig(), name)})
+    changed = (augment(bar, alone, torch.Generator().manual_seed(0)) != bar).flatten(1).any(1)
+    assert changed.any() and (changed.all() or name in ("thickness", "neighbour", "filter", "noise", "erase"))
+
+
+def test_a_neighbour_reaches_in_from_the_edge_and_the_digit_stays_whole():
+    bar = torch.zeros(64, 1, 28, 28)
+    bar[:, :, 4:24, 8:20] = 1
+    more = augment(bar, replace(RECIPES["quick"], neighbour=1.0), torch.Generator().manual_seed(0)) - bar
+    assert more.min() >= 0 and more[:, :, 10:18, 10:18].max() == 0 and (more.flatten(1).amax(1) > 0.2).sum() > 32
+
+
+def test_what_is_erased_is_a_small_square():
+    gone = 1 - augment(torch.ones(64, 1, 28, 28), replace(RECIPES["quick"], erase=1.0), torch.Generator().manual_seed(0))
+    sizes = gone.sum((1, 2, 3))
+    assert set(gone.unique().tolist()) == {0.0, 1.0} and sizes.min() >= 1 and sizes.max() == 25  # one, three or five pixels wide
+
+
+def test_a_bent_picture_keeps_its_ink_and_moves_it_by_a_pixel_or_so():
+    bar = torch.zeros(64, 1, 28, 28)
+    bar[:, :, 4:24, 12:16] = 1
+    bent = augment(bar, replace(RECIPES["quick"], elastic=0.9), torch.Generator().manual_seed(0))
+    moved = (bent - bar).abs().sum((1, 2, 3))
+    assert moved.min() > 5 and moved.max() < 80 and 60 < bent.sum((1, 2, 3)).min() < bent.sum((1, 2, 3)).max() < 100
+
+
 def test_a_rotation_turns_the_picture():
     bar = torch.zeros(64, 1, 28, 28)
     bar[:, :, 4:24, 13:15] = 1
@@ -255,6 +288,8 @@ def test_a_rotation_turns_the_picture():
     (["--precision", "float8"], "--precision float8 is unknown"),
     (["--teacher", "missing"], "No weights at missing. Run 'make train', or name another folder with --teacher."),
     (["--resume"], "no interrupted run"),
+    (["--resume", "--dry-run"], "--resume goes with neither --search nor --dry-run"),
+    (["--resume", "--search", "2"], "--resume goes with neither --search nor --dry-run"),
     (["--strokes", "missing.npz"], "missing.npz is no stroke file"),
     (["--extra", "tests/clients"], "tests/clients"),
     (["--lr", "90", "--momentum", "0.99", "--averaging", "0"], "no longer a number"),
