@@ -65,7 +65,12 @@ window.digitvision = (() => {
 
   // Gradio's own small tools are out of sight: two buttons as large as a thumb press them.
   const undo = () => { find('#pad button[aria-label=Undo]')?.click(); setTimeout(askAgain, 50); };
-  const clear = () => { find('#pad button[aria-label="Clear canvas"]')?.click(); drawn = null; ask(); };
+  const clear = () => {
+    find('#pad button[aria-label="Clear canvas"]')?.click();
+    setTimeout(() => window.editor?.tools.get('zoom').set_zoom('fit'));  // after the trash Gradio leaves the sheet at its bare size
+    drawn = null;
+    ask();
+  };
 
   // Gradio arms no tool on load and after the trash, so that the first stroke would do nothing; it gives no name to the canvas of
   // its pad and to its examples.
@@ -189,8 +194,11 @@ button[role=tab].selected { color: #c2410c; }  /* Gradio's orange is too pale fo
 
 #panel .html-container { padding: 0; }
 .tabitem { padding: 0 !important; }
-#pad { height: 410px !important; overflow: hidden !important; border: 1px solid var(--border-color-primary) !important;
-  border-radius: 12px; background: var(--background-fill-secondary); }
+/* Gradio keeps 30 pixels around its sheet, where a stroke would be lost: they lie outside the box, with one more for rounding */
+#pad { width: 100%; height: auto !important; aspect-ratio: 1; border: 0 !important; border-radius: 8px; box-shadow: 0 0 0 1px #94a3b8; }
+#pad.wide { aspect-ratio: 720 / 220; }
+#pad .image-container { position: relative; border-radius: 8px; overflow: clip; }
+#pad .pixi-target { inset: -31px; width: auto; height: auto; }
 #pad .icon-button-wrapper, #pad .toolbar-wrap { display: none; }
 #pad canvas { touch-action: none; cursor: crosshair; }
 #tools { gap: 12px; margin-top: -4px; }
@@ -220,7 +228,6 @@ button[role=tab].selected { color: #c2410c; }  /* Gradio's orange is too pale fo
 #answer .text, #answer .confidence { margin: 0; padding: 0; color: inherit; background: none; }
 #answer .line { border: 0; }
 
-#pad.wide { height: 300px !important; }
 #number { margin-top: 4px; }
 .number .panel { min-height: 122px; padding: 12px 16px; justify-content: space-between; }
 .number .text { display: block; font-size: 40px; font-weight: 700; line-height: 1.1; overflow-wrap: anywhere; }
@@ -270,8 +277,7 @@ button[role=tab].selected { color: #c2410c; }  /* Gradio's orange is too pale fo
   .prose table { display: block; overflow-x: auto; border: 0 !important; padding: 0 !important; }
   .prose :is(td, th) { padding: 6px 8px !important; }
   .column, .row { gap: 10px !important; }
-  #pad { height: 290px !important; }
-  #pad.wide { height: 150px !important; }
+  #pad:not(.wide) { max-width: 290px; margin: 0 auto; }
   #tools { margin-top: 0; }
   #upload { height: 344px !important; }
   .panel { min-height: 92px; }

@@ -142,6 +142,14 @@ def points(page, stroke) -> list[tuple[float, float]]:
     return [(left + (x + 2) / 14 * side, top + y / 14 * side) for x, y in stroke]
 
 
+def sheet(page) -> list[float]:
+    """Return left, top, width and height of the sheet of the pad, in pixels of the page."""
+    return page.evaluate("""() => {
+      const sheet = window.__PIXI_APP__.stage.children.find((part) => part.sortableChildren && part.eventMode === 'static');
+      const [box, at] = [document.querySelector('#pad canvas').getBoundingClientRect(), sheet.getBounds()];
+      return [box.left + at.x, box.top + at.y, at.width, at.height]; }""")
+
+
 def draw(page, digit: str) -> None:
     """Draw a digit with the mouse, no slower than the mouse goes."""
     wait_for_brush(page)
@@ -477,6 +485,32 @@ def test_the_page_is_loaded_light_and_dark(browser, server, size):
     context.close()
 
 
+# --- the pad ------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("size", ["desk", "phone"])
+@pytest.mark.parametrize("path", ["/", "/number"])
+def test_the_sheet_fills_its_box_and_a_clear_changes_no_size(browser, server, path, size):
+    width, height = SIZES[size]
+    context = browser.new_context(viewport={"width": width, "height": height})
+    page = context.new_page()
+    page.goto(server + path)
+    wait_for_brush(page)
+    before = sheet(page)
+    box = page.locator("#pad").bounding_box()
+    for start, long, edge, side in ((before[0], before[2], box["x"], box["width"]), (before[1], before[3], box["y"], box["height"])):
+        assert edge - 3 < start <= edge + 1 and edge + side - 1 <= start + long < edge + side + 3  # no frame, in no colour
+    page.locator("#clear").click()
+    wait_for_brush(page)
+    page.wait_for_timeout(700)  # what the pad does behind a Clear
+    assert np.allclose(sheet(page), before, atol=0.1)
+    page.mouse.move(box["x"] + 4, box["y"] + 15)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 8, box["y"] + box["height"] - 15, steps=4)
+    page.mouse.up()
+    expect(page.locator("#panel, #number").locator(".panel b:visible")).not_to_have_text("Ready")
+    context.close()
+
+
 # --- numbers ------------------------------------------------------------------------------------------------------------
 
 @pytest.fixture
@@ -499,10 +533,7 @@ def numbers(browser, server):
 
 def write(page, text: str) -> None:
     """Write a number on the sheet by mouse."""
-    left, top, wide, high = page.evaluate("""() => {
-      const sheet = window.__PIXI_APP__.stage.children.find((part) => part.sortableChildren && part.eventMode === 'static');
-      const [box, at] = [document.querySelector('#pad canvas').getBoundingClientRect(), sheet.getBounds()];
-      return [box.left + at.x, box.top + at.y, at.width, at.height]; }""")
+    left, top, wide, high = sheet(page)
     step = min(wide / (len(text) + 0.5), 0.55 * high)
     for place, digit in enumerate(text):
         for stroke in (np.array(stroke, float) for stroke in WRITTEN[digit]):
