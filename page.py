@@ -35,10 +35,18 @@ lie on this server for an hour and are then deleted. Nothing is sent to anybody 
 # What the page does beside Gradio, as `digitvision`. Gradio's Sketchpad spends half a second and three files on every stroke where
 # a listener takes its value. It draws with PixiJS, and PixiJS makes one small picture of its sheet.
 SCRIPT = """
-// Gradio has words of its own for 503, whatever the server says; for any other error it shows the server's.
+// Gradio has words of its own for 503, whatever the server says; for any other error it shows the server's. And it does not tell
+// the page when a picture leaves for the server, or finds none.
 const fetched = window.fetch;
 window.fetch = async (...request) => {
-  const answer = await fetched(...request);
+  const address = String(request[0]?.url ?? request[0]), upload = /\\/upload(\\?|$)/.test(address);
+  if (upload) digitvision.awaitPicture();
+  const answer = await fetched(...request).catch((error) => {
+    if (upload || address.includes('/queue/')) digitvision.lose();
+    throw error;
+  });
+  digitvision.regain();
+  if (upload && !answer.ok) digitvision.askAboutPicture();  // the one that still is there, or none
   return answer.status === 503 ? new Response(answer.body, { status: 500, headers: answer.headers }) : answer;
 };
 
@@ -56,11 +64,59 @@ window.digitvision = (() => {
     return data.some((value, at) => at % 4 < 3 && value < 128) ? { url: canvas.toDataURL() } : null;
   };
   const drawing = () => find('[data-tab-id=draw]').getAttribute('aria-selected') === 'true';
-  const inFront = (picture) => drawing() ? drawn : picture;
+
+  // An answer that stands there belongs to what is in front: until it comes, the one before is pale and then out of sight. Gradio's
+  // own words are left as they are, since it does not write them anew where they do not change.
+  const PLACES = { bars: '#answer', tell: '#panel', tell_number: '#number', look_inside: '#inside' };
+  const SOON = 300, LATE = 10000;  // milliseconds until "Reading", and until a word about an answer that does not come
+  const words = (title, sentence) => `<p><b>${title}</b> ${sentence}</p>`;
+  const AWAY = words('Not read', 'There is no connection to the server. Try again when it is back.');
+  const SLOW = words('Not read yet', 'The server has not answered for ten seconds.');
+  const REFUSED = words('Not read', 'The server gave no answer. Try again in a moment.');
+  let asked = 0, away = false, coming = false, ready = '', timers = [];  // coming: a picture is on its way to Upload
+  const sent = {}, awaited = {};  // of every place: the last question that went out; does it wait for an answer about some ink?
+  const mark = (name, state, html = '') => {  // asked, reading, away, empty; none where the answer is there
+    const place = find(PLACES[name]), meanwhile = place?.querySelector('.meanwhile');
+    if (state) place?.setAttribute('data-state', state); else place?.removeAttribute('data-state');
+    if (meanwhile) meanwhile.innerHTML = html;
+  };
+  const markAwaited = (state, html) => { for (const name in PLACES) if (awaited[name]) mark(name, state, html); };
+  const wait = () => {
+    asked++;
+    for (const name in PLACES) {
+      awaited[name] = !drawing() || drawn !== null;
+      if (!awaited[name]) mark(name, 'empty', ready);
+      else if (!find(PLACES[name])?.dataset.state) mark(name, 'asked');
+    }
+    timers.forEach(clearTimeout);
+    timers = [setTimeout(() => markAwaited('reading', words('Reading…', '')), SOON),
+              setTimeout(() => markAwaited('away', SLOW), LATE)];
+    if (away) lose();
+  };
+  const lose = () => { away = true; coming = false; timers.forEach(clearTimeout); markAwaited('away', AWAY); };
+  const regain = () => { away = false; };
+  const inFront = (name, picture) => {  // what a question that goes out now is about
+    const front = drawing() ? drawn : picture;
+    sent[name] = asked;
+    if (!front && (drawing() || !coming)) { awaited[name] = false; mark(name, 'empty', ready); }
+    return front;
+  };
+  const come = (name) => {
+    if (sent[name] !== asked || coming && !drawing()) return;  // an answer to an older question
+    awaited[name] = false;
+    mark(name);
+  };
+  const fail = (name) => {
+    if (sent[name] !== asked) find('#ask_' + name).click();  // Gradio forgets what was asked while the answer was awaited
+    else if (awaited[name] && !away) mark(name, 'away', REFUSED);
+  };
   const ask = () => {
+    wait();
     for (const name of ['bars', 'tell', 'tell_number']) find('#ask_' + name)?.click();
     if (find('#inside button.open')) find('#ask_look_inside').click();
   };
+  const awaitPicture = () => { coming = true; wait(); };
+  const askAboutPicture = () => { coming = false; ask(); };
   const askAgain = () => { drawn = sketch(); ask(); };
 
   // Gradio's own small tools are out of sight: two buttons as large as a thumb press them.
@@ -129,7 +185,21 @@ window.digitvision = (() => {
     return copied;
   };
 
+  const showTheAnswer = () => {  // an example is read under Upload; on a phone the examples lie far below the answer
+    coming = true;
+    find('[data-tab-id=upload]').click();
+    wait();
+    find('#panel, #number').scrollIntoView({ behavior: 'smooth', block: 'nearest' });
+  };
+
   const start = () => {
+    const panel = find('#panel .panel, #number .panel'), meanwhile = document.createElement('div');
+    ready = panel.querySelector('p').outerHTML;
+    meanwhile.className = 'panel meanwhile';
+    meanwhile.setAttribute('aria-live', 'polite');
+    panel.closest('.html-container').before(meanwhile);
+    find('#undo').addEventListener('click', undo);  // without Gradio, which does nothing more where it lost its server
+    find('#clear').addEventListener('click', clear);
     let stroke = false;
     find('#pad').addEventListener('pointerdown', () => { stroke = true; }, true);
     for (const end of ['pointerup', 'pointercancel']) document.addEventListener(end, () => {
@@ -146,6 +216,7 @@ window.digitvision = (() => {
       if (event.target.closest?.('#upload')) event.target.classList.toggle('broken', end === 'error');
     }, true);
     document.addEventListener('click', (event) => {
+      if (event.target.closest('#examples button')) showTheAnswer();  // before Gradio fetches it
       const box = event.target.closest('#number .box'), copy = event.target.closest('#number .copy');
       if (box) show(box.dataset.digit);
       if (copy) copyText(copy.dataset.text).then((copied) => { if (copied) copy.textContent = 'Copied'; });
@@ -163,11 +234,7 @@ window.digitvision = (() => {
     });
   };
 
-  const showTheAnswer = () => {  // an example is read under Upload; on a phone the examples lie far below the answer
-    find('[data-tab-id=upload]').click();
-    find('#panel, #number').scrollIntoView({ behavior: 'smooth', block: 'nearest' });
-  };
-  return { start, ask, undo, clear, inFront, showTheAnswer };
+  return { start, ask, awaitPicture, askAboutPicture, inFront, come, fail, lose, regain };
 })();
 """
 
@@ -195,7 +262,8 @@ button[role=tab].selected { color: #c2410c; }  /* Gradio's orange is too pale fo
 #panel .html-container { padding: 0; }
 .tabitem { padding: 0 !important; }
 /* Gradio keeps 30 pixels around its sheet, where a stroke would be lost: they lie outside the box, with one more for rounding */
-#pad { width: 100%; height: auto !important; aspect-ratio: 1; border: 0 !important; border-radius: 8px; box-shadow: 0 0 0 1px #94a3b8; }
+#pad { width: 100%; height: auto !important; aspect-ratio: 1; border: 0 !important; border-radius: 8px;
+  box-shadow: 0 0 0 1px #94a3b8; }
 #pad.wide { aspect-ratio: 720 / 220; }
 #pad .image-container { position: relative; border-radius: 8px; overflow: clip; }
 #pad .pixi-target { inset: -31px; width: auto; height: auto; }
@@ -212,6 +280,17 @@ button[role=tab].selected { color: #c2410c; }  /* Gradio's orange is too pale fo
 .panel .digit { flex: none; width: 84px; font-size: 84px; font-weight: 700; line-height: 1; text-align: center; }
 .panel p { margin: 0; line-height: 1.4; }
 .panel b { display: block; font-size: 20px; }
+.meanwhile:empty { display: none; }
+#panel .meanwhile::before { flex: none; width: 84px; content: ''; }
+
+/* while an answer is awaited the one before is pale, and where none will come it is gone */
+[data-state=asked] .html-container, [data-state=reading] :is(.field, .bars, .hint),
+#answer:is([data-state=asked], [data-state=reading]) .container,
+:is([data-state=asked], [data-state=reading]) :is(#stages, #evidence) { opacity: 0.35; }
+:is([data-state=reading], [data-state=away], [data-state=empty]) .html-container .panel,
+:is([data-state=away], [data-state=empty]) :is(.field, .bars, .hint) { display: none !important; }
+#answer:is([data-state=away], [data-state=empty]) .container,
+:is([data-state=away], [data-state=empty]) :is(#stages, #evidence) { visibility: hidden; }
 
 /* the height of ten bars: nothing jumps when they come and go */
 #answer { height: 376px; border-radius: 12px; overflow: hidden !important; }
@@ -229,7 +308,7 @@ button[role=tab].selected { color: #c2410c; }  /* Gradio's orange is too pale fo
 #answer .line { border: 0; }
 
 #number { margin-top: 4px; }
-.number .panel { min-height: 122px; padding: 12px 16px; justify-content: space-between; }
+:is(.number, #number) .panel { min-height: 122px; padding: 12px 16px; justify-content: space-between; }
 .number .text { display: block; font-size: 40px; font-weight: 700; line-height: 1.1; overflow-wrap: anywhere; }
 .number .copy { flex: none; min-width: 84px; min-height: 44px; border: 1px solid var(--border-color-primary); border-radius: 8px;
   font-size: 16px; color: var(--body-text-color); background: var(--background-fill-secondary); }
