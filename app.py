@@ -201,16 +201,22 @@ def build() -> Page:
     with Page(title="DigitVision", delete_cache=(SWEEP, KEPT)) as demo:
         gr.Navbar(main_page_name="Digit")
         digit_page()
-        demo.load(None, js="() => digitvision.start()")
+        demo.load(None, js=started("Digit"))
     with demo.route("Number", "/number") as numbers:
         gr.Navbar(main_page_name="Digit")
         number_page()
-        numbers.load(None, js="() => digitvision.start()")
-    with demo.route("Model card", "/card"):
+        numbers.load(None, js=started("Number"))
+    with demo.route("Model card", "/card") as card:
         gr.Navbar(main_page_name="Digit")
         gr.Markdown(page.card())
+        card.load(None, js="() => digitvision.entitle('Model card')")
     # open: on a Space Gradio would shut the one-shot door
     return demo.queue(status_update_rate=TOLD, max_size=MAX_CALLS, default_concurrency_limit=THREADS, api_open=True)
+
+
+def started(title: str) -> str:
+    """Return the script that starts a page and gives it a title of its own."""
+    return f"() => {{ digitvision.entitle('{title}'); digitvision.start(); }}"
 
 
 def digit_page() -> None:
@@ -230,7 +236,7 @@ def digit_page() -> None:
         gr.Markdown(page.LEGEND)
         ink = gr.Image(label="Which ink decided", show_label=False, format="png", height=290, buttons=[], interactive=False,
                        elem_id="evidence")
-    facts = gr.JSON(visible=False)
+    facts = gr.JSON(visible=False, label="Facts")  # as the page that describes the API calls it
     with gr.Accordion("About", open=False, elem_id="about"):
         gr.Markdown(page.about(recognizer().version))
 
@@ -253,7 +259,7 @@ def number_page() -> None:
                       max_length=LONGEST, elem_id="rule")
     with gr.Column(elem_classes="wide"):
         put_examples(page.NUMBERS, picture)
-    facts = gr.JSON(visible=False)
+    facts = gr.JSON(visible=False, label="Reading")
     ask_about_what_is_in_front([*events, (rule.submit, "ask"), (rule.blur, "ask")], [picture, rule], [(tell_number, answer)])
     gr.Button(visible=False).click(read_number, [picture, rule], facts, api_name="read_number", **PUBLIC,
                                    api_description=described(read_number))

@@ -129,7 +129,7 @@ window.digitvision = (() => {
   };
 
   // Gradio arms no tool on load and after the trash, so that the first stroke would do nothing; it gives no name to the canvas of
-  // its pad and to its examples.
+  // its pad and to its examples, and does not say whether an accordion is open.
   let pressed = 0;  // once in a while only: the words stay for a moment
   const arm = () => {
     if (Date.now() - pressed > 500 && /select the draw tool/i.test(find('#pad').innerText)) {
@@ -147,6 +147,11 @@ window.digitvision = (() => {
     document.querySelectorAll('#examples button:not([aria-label]) img').forEach((image) => {
       const words = image.src.split('/').pop().split('.')[0].replaceAll('_', ' ');
       image.closest('button').setAttribute('aria-label', 'Example: ' + words);
+    });
+    document.querySelectorAll('button.label-wrap:not([aria-expanded])').forEach((button) => {
+      const say = () => button.setAttribute('aria-expanded', button.classList.contains('open'));
+      new MutationObserver(say).observe(button, { attributeFilter: ['class'] });
+      say();
     });
     find('#evidence button:not([aria-label])')?.setAttribute('aria-label', 'Which ink decided');
   };
@@ -192,7 +197,23 @@ window.digitvision = (() => {
     find('#panel, #number').scrollIntoView({ behavior: 'smooth', block: 'nearest' });
   };
 
+  // Gradio says nothing where a camera is missing, refused, or kept from a page that came over http.
+  const noCamera = () => {
+    const html = words('No camera', 'There is none, or it may not be used here. Upload a picture instead.');
+    for (const name of ['tell', 'tell_number']) mark(name, 'away', html);
+  };
+  const watchCamera = () => {
+    const devices = navigator.mediaDevices, open = devices?.getUserMedia.bind(devices);
+    if (open) devices.getUserMedia = (...wishes) => open(...wishes).catch((error) => { noCamera(); throw error; });
+    else document.addEventListener('click', (event) => {
+      if (/webcam/i.test(event.target.closest('#upload button')?.innerText)) noCamera();
+    });
+  };
+
+  const entitle = (name) => { document.title = name + ' - DigitVision'; };
+
   const start = () => {
+    watchCamera();
     const panel = find('#panel .panel, #number .panel'), meanwhile = document.createElement('div');
     ready = panel.querySelector('p').outerHTML;
     meanwhile.className = 'panel meanwhile';
@@ -208,7 +229,8 @@ window.digitvision = (() => {
     });
     document.addEventListener('keydown', (event) => {
       const typing = event.target.closest?.('input, textarea');  // there it takes back what was typed
-      if ((event.ctrlKey || event.metaKey) && event.key === 'z' && drawing() && !typing) { event.preventDefault(); undo(); }
+      const undoes = (event.ctrlKey || event.metaKey) && !event.shiftKey && event.key?.toLowerCase() === 'z';  // Z by CapsLock
+      if (undoes && drawing() && !typing) { event.preventDefault(); undo(); }
     });
     new MutationObserver(tidy).observe(document.body, { childList: true, subtree: true });
     tidy();
@@ -219,7 +241,11 @@ window.digitvision = (() => {
       if (event.target.closest('#examples button')) showTheAnswer();  // before Gradio fetches it
       const box = event.target.closest('#number .box'), copy = event.target.closest('#number .copy');
       if (box) show(box.dataset.digit);
-      if (copy) copyText(copy.dataset.text).then((copied) => { if (copied) copy.textContent = 'Copied'; });
+      if (copy) copyText(copy.dataset.text).then((copied) => {
+        if (!copied) return;
+        copy.textContent = 'Copied';
+        setTimeout(() => { copy.textContent = 'Copy'; }, 2000);  // milliseconds
+      });
     });
     document.addEventListener('paste', (event) => {
       const file = picture(event.clipboardData);
@@ -234,7 +260,7 @@ window.digitvision = (() => {
     });
   };
 
-  return { start, ask, awaitPicture, askAboutPicture, inFront, come, fail, lose, regain };
+  return { entitle, start, ask, awaitPicture, askAboutPicture, inFront, come, fail, lose, regain };
 })();
 """
 
@@ -259,7 +285,7 @@ button[role=tab].selected { color: #c2410c; }  /* Gradio's orange is too pale fo
 #title h1 { margin: 0; }
 #title p { margin: 4px 0 0; }
 
-#panel .html-container { padding: 0; }
+:is(#panel, #number) .html-container { padding: 0; }
 .tabitem { padding: 0 !important; }
 /* Gradio keeps 30 pixels around its sheet, where a stroke would be lost: they lie outside the box, with one more for rounding */
 #pad { width: 100%; height: auto !important; aspect-ratio: 1; border: 0 !important; border-radius: 8px;
@@ -278,7 +304,7 @@ button[role=tab].selected { color: #c2410c; }  /* Gradio's orange is too pale fo
 .panel { display: flex; align-items: center; gap: 12px; min-height: 122px; padding: 8px 16px 8px 8px; border-radius: 12px;
   border: 1px solid var(--border-color-primary); color: var(--body-text-color); background: var(--block-background-fill); }
 .panel .digit { flex: none; width: 84px; font-size: 84px; font-weight: 700; line-height: 1; text-align: center; }
-.panel p { margin: 0; line-height: 1.4; }
+.panel p { min-width: 0; margin: 0; line-height: 1.4; overflow-wrap: anywhere; }
 .panel b { display: block; font-size: 20px; }
 .meanwhile:empty { display: none; }
 #panel .meanwhile::before { flex: none; width: 84px; content: ''; }
@@ -347,6 +373,9 @@ button[role=tab].selected { color: #c2410c; }  /* Gradio's orange is too pale fo
 #stages .caption-label { position: static; width: 100%; max-width: none; border: 0; text-align: center; }
 #evidence img { image-rendering: pixelated; border-radius: 8px; }
 
+@media (max-width: 380px) {
+  .nav-holder { position: static !important; margin: 4px 8px 0; }  /* beside the title there is no room */
+}
 @media (max-width: 900px) {
   #examples .gallery { grid-template-columns: repeat(6, 1fr); }
   .wide #examples .gallery { grid-template-columns: repeat(3, 1fr); }
@@ -382,7 +411,7 @@ def number(reading: NumberReading | None, image) -> str:
     the ten bars of the one that is chosen; None asks for a number."""
     if reading is None:
         return panel_of("", "Ready", "Write a number, or upload a picture of one.")
-    copy = f'<button class="copy" data-text="{reading.text}">Copy</button>' if reading.text else ""
+    copy = f'<button class="copy" data-text="{escape(reading.display)}">Copy</button>' if reading.text else ""
     html = panel_of(f'<span class="text">{escape(reading.display)}</span>' if reading.text else "", how_sure(reading),
                     reading.message, copy)
     if reading.verdict == "unreadable" or not reading.digits:
