@@ -374,7 +374,7 @@ button[role=tab].selected { color: #c2410c; }  /* Gradio's orange is too pale fo
 #evidence img { image-rendering: pixelated; border-radius: 8px; }
 
 @media (max-width: 380px) {
-  .nav-holder { position: static !important; margin: 4px 8px 0; }  /* beside the title there is no room */
+  #title { padding-top: 32px; }  /* beside the links there is no room for it */
 }
 @media (max-width: 900px) {
   #examples .gallery { grid-template-columns: repeat(6, 1fr); }
