@@ -72,7 +72,7 @@ OVERLAPS = """() => {
       }
     }
   }
-  const sentence = document.querySelector('#panel p').getBoundingClientRect(), panel = document.querySelector('#panel p').closest('.panel');
+  const words = document.querySelector('#panel p'), sentence = words.getBoundingClientRect(), panel = words.closest('.panel');
   if (sentence.bottom > panel.getBoundingClientRect().bottom || sentence.right > panel.getBoundingClientRect().right) {
     found.push('the sentence leaves its panel');
   }
