@@ -201,16 +201,22 @@ def build() -> Page:
     with Page(title="DigitVision", delete_cache=(SWEEP, KEPT)) as demo:
         gr.Navbar(main_page_name="Digit")
         digit_page()
-        demo.load(None, js="() => digitvision.start()")
+        demo.load(None, js=started("Digit"))
     with demo.route("Number", "/number") as numbers:
         gr.Navbar(main_page_name="Digit")
         number_page()
-        numbers.load(None, js="() => digitvision.start()")
-    with demo.route("Model card", "/card"):
+        numbers.load(None, js=started("Number"))
+    with demo.route("Model card", "/card") as card:
         gr.Navbar(main_page_name="Digit")
         gr.Markdown(page.card())
+        card.load(None, js="() => digitvision.entitle('Model card')")
     # open: on a Space Gradio would shut the one-shot door
     return demo.queue(status_update_rate=TOLD, max_size=MAX_CALLS, default_concurrency_limit=THREADS, api_open=True)
+
+
+def started(title: str) -> str:
+    """Return the script that starts a page and gives it a title of its own."""
+    return f"() => {{ digitvision.entitle('{title}'); digitvision.start(); }}"
 
 
 def digit_page() -> None:
@@ -230,7 +236,7 @@ def digit_page() -> None:
         gr.Markdown(page.LEGEND)
         ink = gr.Image(label="Which ink decided", show_label=False, format="png", height=290, buttons=[], interactive=False,
                        elem_id="evidence")
-    facts = gr.JSON(visible=False)
+    facts = gr.JSON(visible=False, label="Facts")  # as the page that describes the API calls it
     with gr.Accordion("About", open=False, elem_id="about"):
         gr.Markdown(page.about(recognizer().version))
 
@@ -253,7 +259,7 @@ def number_page() -> None:
                       max_length=LONGEST, elem_id="rule")
     with gr.Column(elem_classes="wide"):
         put_examples(page.NUMBERS, picture)
-    facts = gr.JSON(visible=False)
+    facts = gr.JSON(visible=False, label="Reading")
     ask_about_what_is_in_front([*events, (rule.submit, "ask"), (rule.blur, "ask")], [picture, rule], [(tell_number, answer)])
     gr.Button(visible=False).click(read_number, [picture, rule], facts, api_name="read_number", **PUBLIC,
                                    api_description=described(read_number))
@@ -267,19 +273,20 @@ def pad_and_upload(size: tuple[int, int], pen: int, label: str) -> tuple[gr.Imag
                          brush=gr.Brush(default_size=pen, colors=["#000000"], color_mode="fixed"), elem_id="pad",
                          elem_classes="wide" if size[0] > size[1] else None)
             with gr.Row(elem_id="tools"):
-                undo, clear = gr.Button("Undo", elem_id="undo"), gr.Button("Clear", elem_id="clear")
+                gr.Button("Undo", elem_id="undo")
+                gr.Button("Clear", elem_id="clear")
         with gr.Tab("Upload", id="upload") as upload_tab:
             picture = gr.Image(type="pil", image_mode=None, sources=["upload", "clipboard", "webcam"], buttons=[], label=label,
                                elem_id="upload", webcam_options=CAMERA)
-    return picture, [(undo.click, "undo"), (clear.click, "clear"), (draw_tab.select, "ask"), (upload_tab.select, "ask"),
-                     (picture.change, "ask")]
+    return picture, [(draw_tab.select, "ask"), (upload_tab.select, "ask"), (picture.change, "askAboutPicture")]
 
 
 def put_examples(names: tuple[str, ...], picture: gr.Image) -> None:
-    """Put pictures of examples/ on the page; a click on one puts it where Upload puts one, and shows its answer."""
+    """Put pictures of examples/ on the page; a click on one puts it where Upload puts one."""
     examples = gr.Examples([str(EXAMPLES / name) for name in names], inputs=picture, label="Examples: click one",
                            examples_per_page=30, api_visibility="private", elem_id="examples")
-    examples.dataset.click(None, js="() => digitvision.showTheAnswer()", api_visibility="private")
+    # the one that is there already is no change
+    examples.load_input_event.then(None, js="() => digitvision.askAboutPicture()", api_visibility="private")
 
 
 def ask_about_what_is_in_front(events: list[tuple], inputs: list, functions: list[tuple]) -> None:
@@ -287,9 +294,12 @@ def ask_about_what_is_in_front(events: list[tuple], inputs: list, functions: lis
     for event, script in events:
         event(None, js=f"() => digitvision.{script}()", **PRIVATE)
     for function, outputs in functions:
-        gr.Button(visible="hidden", elem_id=f"ask_{function.__name__}").click(
-            function, inputs, outputs, js="(picture, ...more) => [digitvision.inFront(picture), ...more]",
+        name = function.__name__
+        answer = gr.Button(visible="hidden", elem_id=f"ask_{name}").click(
+            function, inputs, outputs, js=f"(picture, ...more) => [digitvision.inFront('{name}', picture), ...more]",
             trigger_mode="always_last", **PRIVATE)
+        answer.success(None, js=f"() => digitvision.come('{name}')", **PRIVATE)
+        answer.failure(None, js=f"() => digitvision.fail('{name}')", **PRIVATE)
 
 
 def described(function) -> str:

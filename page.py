@@ -35,10 +35,18 @@ lie on this server for an hour and are then deleted. Nothing is sent to anybody 
 # What the page does beside Gradio, as `digitvision`. Gradio's Sketchpad spends half a second and three files on every stroke where
 # a listener takes its value. It draws with PixiJS, and PixiJS makes one small picture of its sheet.
 SCRIPT = """
-// Gradio has words of its own for 503, whatever the server says; for any other error it shows the server's.
+// Gradio has words of its own for 503, whatever the server says; for any other error it shows the server's. And it does not tell
+// the page when a picture leaves for the server, or finds none.
 const fetched = window.fetch;
 window.fetch = async (...request) => {
-  const answer = await fetched(...request);
+  const address = String(request[0]?.url ?? request[0]), upload = /\\/upload(\\?|$)/.test(address);
+  if (upload) digitvision.awaitPicture();
+  const answer = await fetched(...request).catch((error) => {
+    if (upload || address.includes('/queue/')) digitvision.lose();
+    throw error;
+  });
+  digitvision.regain();
+  if (upload && !answer.ok) digitvision.askAboutPicture();  // the one that still is there, or none
   return answer.status === 503 ? new Response(answer.body, { status: 500, headers: answer.headers }) : answer;
 };
 
@@ -56,19 +64,72 @@ window.digitvision = (() => {
     return data.some((value, at) => at % 4 < 3 && value < 128) ? { url: canvas.toDataURL() } : null;
   };
   const drawing = () => find('[data-tab-id=draw]').getAttribute('aria-selected') === 'true';
-  const inFront = (picture) => drawing() ? drawn : picture;
+
+  // An answer that stands there belongs to what is in front: until it comes, the one before is pale and then out of sight. Gradio's
+  // own words are left as they are, since it does not write them anew where they do not change.
+  const PLACES = { bars: '#answer', tell: '#panel', tell_number: '#number', look_inside: '#inside' };
+  const SOON = 300, LATE = 10000;  // milliseconds until "Reading", and until a word about an answer that does not come
+  const words = (title, sentence) => `<p><b>${title}</b> ${sentence}</p>`;
+  const AWAY = words('Not read', 'There is no connection to the server. Try again when it is back.');
+  const SLOW = words('Not read yet', 'The server has not answered for ten seconds.');
+  const REFUSED = words('Not read', 'The server gave no answer. Try again in a moment.');
+  let asked = 0, away = false, coming = false, ready = '', timers = [];  // coming: a picture is on its way to Upload
+  const sent = {}, awaited = {};  // of every place: the last question that went out; does it wait for an answer about some ink?
+  const mark = (name, state, html = '') => {  // asked, reading, away, empty; none where the answer is there
+    const place = find(PLACES[name]), meanwhile = place?.querySelector('.meanwhile');
+    if (state) place?.setAttribute('data-state', state); else place?.removeAttribute('data-state');
+    if (meanwhile) meanwhile.innerHTML = html;
+  };
+  const markAwaited = (state, html) => { for (const name in PLACES) if (awaited[name]) mark(name, state, html); };
+  const wait = () => {
+    asked++;
+    for (const name in PLACES) {
+      awaited[name] = !drawing() || drawn !== null;
+      if (!awaited[name]) mark(name, 'empty', ready);
+      else if (!find(PLACES[name])?.dataset.state) mark(name, 'asked');
+    }
+    timers.forEach(clearTimeout);
+    timers = [setTimeout(() => markAwaited('reading', words('Reading…', '')), SOON),
+              setTimeout(() => markAwaited('away', SLOW), LATE)];
+    if (away) lose();
+  };
+  const lose = () => { away = true; coming = false; timers.forEach(clearTimeout); markAwaited('away', AWAY); };
+  const regain = () => { away = false; };
+  const inFront = (name, picture) => {  // what a question that goes out now is about
+    const front = drawing() ? drawn : picture;
+    sent[name] = asked;
+    if (!front && (drawing() || !coming)) { awaited[name] = false; mark(name, 'empty', ready); }
+    return front;
+  };
+  const come = (name) => {
+    if (sent[name] !== asked || coming && !drawing()) return;  // an answer to an older question
+    awaited[name] = false;
+    mark(name);
+  };
+  const fail = (name) => {
+    if (sent[name] !== asked) find('#ask_' + name).click();  // Gradio forgets what was asked while the answer was awaited
+    else if (awaited[name] && !away) mark(name, 'away', REFUSED);
+  };
   const ask = () => {
+    wait();
     for (const name of ['bars', 'tell', 'tell_number']) find('#ask_' + name)?.click();
     if (find('#inside button.open')) find('#ask_look_inside').click();
   };
+  const awaitPicture = () => { coming = true; wait(); };
+  const askAboutPicture = () => { coming = false; ask(); };
   const askAgain = () => { drawn = sketch(); ask(); };
 
   // Gradio's own small tools are out of sight: two buttons as large as a thumb press them.
   const undo = () => { find('#pad button[aria-label=Undo]')?.click(); setTimeout(askAgain, 50); };
-  const clear = () => { find('#pad button[aria-label="Clear canvas"]')?.click(); drawn = null; ask(); };
+  const clear = () => {
+    find('#pad button[aria-label="Clear canvas"]')?.click();
+    setTimeout(() => window.editor?.tools.get('zoom').set_zoom('fit'));  // after the trash Gradio leaves the sheet at its bare size
+    drawn = null;
+    ask();
+  };
 
   // Gradio arms no tool on load and after the trash, so that the first stroke would do nothing; it gives no name to the canvas of
-  // its pad and to its examples.
+  // its pad and to its examples, and does not say whether an accordion is open.
   let pressed = 0;  // once in a while only: the words stay for a moment
   const arm = () => {
     if (Date.now() - pressed > 500 && /select the draw tool/i.test(find('#pad').innerText)) {
@@ -86,6 +147,11 @@ window.digitvision = (() => {
     document.querySelectorAll('#examples button:not([aria-label]) img').forEach((image) => {
       const words = image.src.split('/').pop().split('.')[0].replaceAll('_', ' ');
       image.closest('button').setAttribute('aria-label', 'Example: ' + words);
+    });
+    document.querySelectorAll('button.label-wrap:not([aria-expanded])').forEach((button) => {
+      const say = () => button.setAttribute('aria-expanded', button.classList.contains('open'));
+      new MutationObserver(say).observe(button, { attributeFilter: ['class'] });
+      say();
     });
     find('#evidence button:not([aria-label])')?.setAttribute('aria-label', 'Which ink decided');
   };
@@ -124,7 +190,37 @@ window.digitvision = (() => {
     return copied;
   };
 
+  const showTheAnswer = () => {  // an example is read under Upload; on a phone the examples lie far below the answer
+    coming = true;
+    find('[data-tab-id=upload]').click();
+    wait();
+    find('#panel, #number').scrollIntoView({ behavior: 'smooth', block: 'nearest' });
+  };
+
+  // Gradio says nothing where a camera is missing, refused, or kept from a page that came over http.
+  const noCamera = () => {
+    const html = words('No camera', 'There is none, or it may not be used here. Upload a picture instead.');
+    for (const name of ['tell', 'tell_number']) mark(name, 'away', html);
+  };
+  const watchCamera = () => {
+    const devices = navigator.mediaDevices, open = devices?.getUserMedia.bind(devices);
+    if (open) devices.getUserMedia = (...wishes) => open(...wishes).catch((error) => { noCamera(); throw error; });
+    else document.addEventListener('click', (event) => {
+      if (/webcam/i.test(event.target.closest('#upload button')?.innerText)) noCamera();
+    });
+  };
+
+  const entitle = (name) => { document.title = name + ' - DigitVision'; };
+
   const start = () => {
+    watchCamera();
+    const panel = find('#panel .panel, #number .panel'), meanwhile = document.createElement('div');
+    ready = panel.querySelector('p').outerHTML;
+    meanwhile.className = 'panel meanwhile';
+    meanwhile.setAttribute('aria-live', 'polite');
+    panel.closest('.html-container').before(meanwhile);
+    find('#undo').addEventListener('click', undo);  // without Gradio, which does nothing more where it lost its server
+    find('#clear').addEventListener('click', clear);
     let stroke = false;
     find('#pad').addEventListener('pointerdown', () => { stroke = true; }, true);
     for (const end of ['pointerup', 'pointercancel']) document.addEventListener(end, () => {
@@ -133,7 +229,8 @@ window.digitvision = (() => {
     });
     document.addEventListener('keydown', (event) => {
       const typing = event.target.closest?.('input, textarea');  // there it takes back what was typed
-      if ((event.ctrlKey || event.metaKey) && event.key === 'z' && drawing() && !typing) { event.preventDefault(); undo(); }
+      const undoes = (event.ctrlKey || event.metaKey) && !event.shiftKey && event.key?.toLowerCase() === 'z';  // Z by CapsLock
+      if (undoes && drawing() && !typing) { event.preventDefault(); undo(); }
     });
     new MutationObserver(tidy).observe(document.body, { childList: true, subtree: true });
     tidy();
@@ -141,9 +238,14 @@ window.digitvision = (() => {
       if (event.target.closest?.('#upload')) event.target.classList.toggle('broken', end === 'error');
     }, true);
     document.addEventListener('click', (event) => {
+      if (event.target.closest('#examples button')) showTheAnswer();  // before Gradio fetches it
       const box = event.target.closest('#number .box'), copy = event.target.closest('#number .copy');
       if (box) show(box.dataset.digit);
-      if (copy) copyText(copy.dataset.text).then((copied) => { if (copied) copy.textContent = 'Copied'; });
+      if (copy) copyText(copy.dataset.text).then((copied) => {
+        if (!copied) return;
+        copy.textContent = 'Copied';
+        setTimeout(() => { copy.textContent = 'Copy'; }, 2000);  // milliseconds
+      });
     });
     document.addEventListener('paste', (event) => {
       const file = picture(event.clipboardData);
@@ -158,11 +260,7 @@ window.digitvision = (() => {
     });
   };
 
-  const showTheAnswer = () => {  // an example is read under Upload; on a phone the examples lie far below the answer
-    find('[data-tab-id=upload]').click();
-    find('#panel, #number').scrollIntoView({ behavior: 'smooth', block: 'nearest' });
-  };
-  return { start, ask, undo, clear, inFront, showTheAnswer };
+  return { entitle, start, ask, awaitPicture, askAboutPicture, inFront, come, fail, lose, regain };
 })();
 """
 
@@ -187,10 +285,14 @@ button[role=tab].selected { color: #c2410c; }  /* Gradio's orange is too pale fo
 #title h1 { margin: 0; }
 #title p { margin: 4px 0 0; }
 
-#panel .html-container { padding: 0; }
+:is(#panel, #number) .html-container { padding: 0; }
 .tabitem { padding: 0 !important; }
-#pad { height: 410px !important; overflow: hidden !important; border: 1px solid var(--border-color-primary) !important;
-  border-radius: 12px; background: var(--background-fill-secondary); }
+/* Gradio keeps 30 pixels around its sheet, where a stroke would be lost: they lie outside the box, with one more for rounding */
+#pad { width: 100%; height: auto !important; aspect-ratio: 1; border: 0 !important; border-radius: 8px;
+  box-shadow: 0 0 0 1px #94a3b8; }
+#pad.wide { aspect-ratio: 720 / 220; }
+#pad .image-container { position: relative; border-radius: 8px; overflow: clip; }
+#pad .pixi-target { inset: -31px; width: auto; height: auto; }
 #pad .icon-button-wrapper, #pad .toolbar-wrap { display: none; }
 #pad canvas { touch-action: none; cursor: crosshair; }
 #tools { gap: 12px; margin-top: -4px; }
@@ -202,8 +304,19 @@ button[role=tab].selected { color: #c2410c; }  /* Gradio's orange is too pale fo
 .panel { display: flex; align-items: center; gap: 12px; min-height: 122px; padding: 8px 16px 8px 8px; border-radius: 12px;
   border: 1px solid var(--border-color-primary); color: var(--body-text-color); background: var(--block-background-fill); }
 .panel .digit { flex: none; width: 84px; font-size: 84px; font-weight: 700; line-height: 1; text-align: center; }
-.panel p { margin: 0; line-height: 1.4; }
+.panel p { min-width: 0; margin: 0; line-height: 1.4; overflow-wrap: anywhere; }
 .panel b { display: block; font-size: 20px; }
+.meanwhile:empty { display: none; }
+#panel .meanwhile::before { flex: none; width: 84px; content: ''; }
+
+/* while an answer is awaited the one before is pale, and where none will come it is gone */
+[data-state=asked] .html-container, [data-state=reading] :is(.field, .bars, .hint),
+#answer:is([data-state=asked], [data-state=reading]) .container,
+:is([data-state=asked], [data-state=reading]) :is(#stages, #evidence) { opacity: 0.35; }
+:is([data-state=reading], [data-state=away], [data-state=empty]) .html-container .panel,
+:is([data-state=away], [data-state=empty]) :is(.field, .bars, .hint) { display: none !important; }
+#answer:is([data-state=away], [data-state=empty]) .container,
+:is([data-state=away], [data-state=empty]) :is(#stages, #evidence) { visibility: hidden; }
 
 /* the height of ten bars: nothing jumps when they come and go */
 #answer { height: 376px; border-radius: 12px; overflow: hidden !important; }
@@ -220,9 +333,8 @@ button[role=tab].selected { color: #c2410c; }  /* Gradio's orange is too pale fo
 #answer .text, #answer .confidence { margin: 0; padding: 0; color: inherit; background: none; }
 #answer .line { border: 0; }
 
-#pad.wide { height: 300px !important; }
 #number { margin-top: 4px; }
-.number .panel { min-height: 122px; padding: 12px 16px; justify-content: space-between; }
+:is(.number, #number) .panel { min-height: 122px; padding: 12px 16px; justify-content: space-between; }
 .number .text { display: block; font-size: 40px; font-weight: 700; line-height: 1.1; overflow-wrap: anywhere; }
 .number .copy { flex: none; min-width: 84px; min-height: 44px; border: 1px solid var(--border-color-primary); border-radius: 8px;
   font-size: 16px; color: var(--body-text-color); background: var(--background-fill-secondary); }
@@ -261,6 +373,9 @@ button[role=tab].selected { color: #c2410c; }  /* Gradio's orange is too pale fo
 #stages .caption-label { position: static; width: 100%; max-width: none; border: 0; text-align: center; }
 #evidence img { image-rendering: pixelated; border-radius: 8px; }
 
+@media (max-width: 380px) {
+  #title { padding-top: 32px; }  /* beside the links there is no room for it */
+}
 @media (max-width: 900px) {
   #examples .gallery { grid-template-columns: repeat(6, 1fr); }
   .wide #examples .gallery { grid-template-columns: repeat(3, 1fr); }
@@ -270,8 +385,7 @@ button[role=tab].selected { color: #c2410c; }  /* Gradio's orange is too pale fo
   .prose table { display: block; overflow-x: auto; border: 0 !important; padding: 0 !important; }
   .prose :is(td, th) { padding: 6px 8px !important; }
   .column, .row { gap: 10px !important; }
-  #pad { height: 290px !important; }
-  #pad.wide { height: 150px !important; }
+  #pad:not(.wide) { max-width: 290px; margin: 0 auto; }
   #tools { margin-top: 0; }
   #upload { height: 344px !important; }
   .panel { min-height: 92px; }
@@ -297,7 +411,7 @@ def number(reading: NumberReading | None, image) -> str:
     the ten bars of the one that is chosen; None asks for a number."""
     if reading is None:
         return panel_of("", "Ready", "Write a number, or upload a picture of one.")
-    copy = f'<button class="copy" data-text="{reading.text}">Copy</button>' if reading.text else ""
+    copy = f'<button class="copy" data-text="{escape(reading.display)}">Copy</button>' if reading.text else ""
     html = panel_of(f'<span class="text">{escape(reading.display)}</span>' if reading.text else "", how_sure(reading),
                     reading.message, copy)
     if reading.verdict == "unreadable" or not reading.digits:

@@ -72,7 +72,7 @@ OVERLAPS = """() => {
       }
     }
   }
-  const sentence = document.querySelector('#panel p').getBoundingClientRect(), panel = document.querySelector('#panel .panel');
+  const words = document.querySelector('#panel p'), sentence = words.getBoundingClientRect(), panel = words.closest('.panel');
   if (sentence.bottom > panel.getBoundingClientRect().bottom || sentence.right > panel.getBoundingClientRect().right) {
     found.push('the sentence leaves its panel');
   }
@@ -140,6 +140,14 @@ def points(page, stroke) -> list[tuple[float, float]]:
     side = min(box["width"], box["height"]) * 0.6
     left, top = box["x"] + (box["width"] - side) / 2, box["y"] + (box["height"] - side) / 2
     return [(left + (x + 2) / 14 * side, top + y / 14 * side) for x, y in stroke]
+
+
+def sheet(page) -> list[float]:
+    """Return left, top, width and height of the sheet of the pad, in pixels of the page."""
+    return page.evaluate("""() => {
+      const sheet = window.__PIXI_APP__.stage.children.find((part) => part.sortableChildren && part.eventMode === 'static');
+      const [box, at] = [document.querySelector('#pad canvas').getBoundingClientRect(), sheet.getBounds()];
+      return [box.left + at.x, box.top + at.y, at.width, at.height]; }""")
 
 
 def draw(page, digit: str) -> None:
@@ -404,6 +412,37 @@ def test_the_answer_is_announced_and_every_control_has_a_name(page):
     assert nameless == []
 
 
+def test_an_accordion_says_whether_it_is_open(page):
+    for name in ("What the network saw", "About"):
+        button = page.get_by_role("button", name=name)
+        expect(button).to_have_attribute("aria-expanded", "false")
+        button.click()
+        expect(button).to_have_attribute("aria-expanded", "true")
+        button.click()
+        expect(button).to_have_attribute("aria-expanded", "false")
+
+
+def test_every_page_has_a_title_of_its_own(page, server):
+    expect(page).to_have_title("Digit - DigitVision")
+    other = page.context.new_page()
+    for path, title in (("/number", "Number - DigitVision"), ("/card", "Model card - DigitVision")):
+        other.goto(server + path)
+        expect(other).to_have_title(title)
+    other.close()
+
+
+@pytest.mark.parametrize("width", [320, 360, 480])
+def test_the_navigation_lies_over_nothing_on_a_narrow_screen(page, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    assert page.evaluate("""() => {
+      const range = document.createRange();
+      range.selectNodeContents(document.querySelector('#title h1'));
+      const [title, links] = [range.getBoundingClientRect(), document.querySelector('.nav-holder').getBoundingClientRect()];
+      return title.right < links.left || links.bottom <= title.top || title.bottom <= links.top;
+    }""")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def look_at(page, scheme: str) -> None:
     """Show the page light or dark, with no colour half-way."""
     page.emulate_media(color_scheme=scheme)
@@ -461,6 +500,19 @@ def test_a_digit_held_into_the_camera_is_answered_and_not_mirrored(browser, serv
     second.close()
 
 
+def test_a_camera_that_is_not_there_is_told(browser, server):
+    page = browser.new_page()  # Gradio's error lands in its console
+    page.goto(server)
+    wait_for_brush(page)
+    page.get_by_role("tab", name="Upload").click()
+    page.get_by_role("button", name="Capture from camera").click()
+    page.get_by_text("Click to Access Webcam").click()
+    expect(page.locator("#panel .panel:visible")).to_contain_text("No camera")
+    page.get_by_role("tab", name="Draw").click()
+    expect(page.locator("#panel .panel:visible")).to_contain_text("Ready")
+    page.close()
+
+
 @pytest.mark.parametrize("size", SHOWN)
 def test_the_page_is_loaded_light_and_dark(browser, server, size):
     """And has its picture taken, if a folder is named for it: only a page that was loaded dark has a dark pad."""
@@ -474,6 +526,123 @@ def test_the_page_is_loaded_light_and_dark(browser, server, size):
     if folder := os.environ.get("DIGITVISION_SCREENSHOTS"):
         page.mouse.move(0, 0)
         page.screenshot(path=f"{folder}/{size}_{SHOWN[size]}.png")
+    context.close()
+
+
+# --- the pad ------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("size", ["desk", "phone"])
+@pytest.mark.parametrize("path", ["/", "/number"])
+def test_the_sheet_fills_its_box_and_a_clear_changes_no_size(browser, server, path, size):
+    width, height = SIZES[size]
+    context = browser.new_context(viewport={"width": width, "height": height})
+    page = context.new_page()
+    page.goto(server + path)
+    wait_for_brush(page)
+    before = sheet(page)
+    box = page.locator("#pad").bounding_box()
+    edges = (box["x"], box["y"]), (box["width"], box["height"])
+    for start, long, edge, side in zip(before[:2], before[2:], *edges, strict=True):
+        assert edge - 3 < start <= edge + 1 and edge + side - 1 <= start + long < edge + side + 3  # no frame, in no colour
+    page.locator("#clear").click()
+    wait_for_brush(page)
+    page.wait_for_timeout(700)  # what the pad does behind a Clear
+    assert np.allclose(sheet(page), before, atol=0.1)
+    page.mouse.move(box["x"] + 4, box["y"] + 15)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 8, box["y"] + box["height"] - 15, steps=4)
+    page.mouse.up()
+    expect(page.locator("#panel, #number").locator(".panel b:visible")).not_to_have_text("Ready")
+    context.close()
+
+
+# --- what stands there while an answer is awaited -----------------------------------------------------------------------
+
+def hold(page) -> list:
+    """Let no question through to the server until it is told to go on; return what is held."""
+    held = []
+    page.route("**/queue/join*", lambda route: held.append(route))
+    return held
+
+
+def let_go(page, held: list) -> None:
+    for route in held:
+        route.continue_()
+    page.unroute("**/queue/join*")
+
+
+def test_a_clear_empties_panel_and_bars_without_the_server(page):
+    draw(page, "7")
+    wait_for_answer(page, "7")
+    held = hold(page)
+    page.locator("#clear").click()
+    expect(page.locator("#panel .panel:visible")).to_contain_text("Ready", timeout=1000)
+    expect(page.locator("#answer .confidence-set .text").first).not_to_be_visible(timeout=1000)
+    page.wait_for_timeout(1000)  # nor does it become anything else
+    expect(page.locator("#panel .panel:visible")).to_contain_text("Ready", timeout=1000)
+    let_go(page, held)
+    wait_for_nothing(page)
+    draw(page, "7")  # the same answer as before comes again
+    wait_for_answer(page, "7")
+    expect(page.locator(DIGIT)).to_be_visible()
+    expect(page.locator("#answer .confidence-set").first).to_be_visible()
+
+
+def test_the_answer_before_does_not_stand_there_while_another_is_awaited(page):
+    draw(page, "7")
+    wait_for_answer(page, "7")
+    held = hold(page)
+    draw(page, "4")
+    expect(page.locator("#panel .panel:visible")).to_contain_text("Reading")
+    expect(page.locator(DIGIT)).not_to_be_visible()
+    assert float(page.locator("#answer .container").evaluate("(bars) => getComputedStyle(bars).opacity")) < 0.5
+    let_go(page, held)
+    expect(page.locator("#panel .panel:visible")).not_to_contain_text("Reading")
+    expect(page.locator("#panel .panel:visible")).to_have_count(1)
+
+
+def test_an_upload_on_its_way_takes_the_answer_before_away(page):
+    page.get_by_role("button", name="Example: 3 lined paper").click()
+    wait_for_answer(page, "3")
+    held = []
+    page.route("**/upload*", lambda route: held.append(route))
+    upload(page, ROOT / "examples" / "7_crossed_transparent.png")
+    expect(page.locator("#panel .panel:visible")).to_contain_text("Reading")
+    for route in held:
+        route.continue_()
+    page.unroute("**/upload*")
+    wait_for_answer(page, "7")
+    expect(page.locator(DIGIT)).to_be_visible()
+
+
+def test_an_example_that_is_there_already_is_answered_again(page):
+    for _ in range(2):
+        page.get_by_role("button", name="Example: 3 lined paper").click()
+        wait_for_answer(page, "3")
+        expect(page.locator(DIGIT)).to_be_visible()
+        page.wait_for_timeout(600)
+        expect(page.locator(DIGIT)).to_be_visible()
+
+
+@pytest.mark.parametrize("path", ["/", "/number"])
+def test_a_server_that_is_away_is_told_in_the_panel_and_undo_and_clear_still_work(browser, server, path):
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    page.goto(server + path)
+    draw(page, "1")
+    panel = page.locator("#panel, #number").locator(".panel:visible")
+    expect(panel).to_contain_text("sure")
+    page.wait_for_timeout(500)
+    context.set_offline(True)
+    for _ in range(2):
+        draw(page, "7")
+        expect(panel).to_contain_text("Not read")
+        expect(panel).to_contain_text("no connection to the server")
+        expect(page.locator("#answer .confidence-set:visible")).to_have_count(0)
+    page.locator("#clear").click()
+    expect(panel).to_contain_text("Ready")
+    page.wait_for_timeout(1000)
+    expect(panel).to_contain_text("Ready")
     context.close()
 
 
@@ -499,10 +668,7 @@ def numbers(browser, server):
 
 def write(page, text: str) -> None:
     """Write a number on the sheet by mouse."""
-    left, top, wide, high = page.evaluate("""() => {
-      const sheet = window.__PIXI_APP__.stage.children.find((part) => part.sortableChildren && part.eventMode === 'static');
-      const [box, at] = [document.querySelector('#pad canvas').getBoundingClientRect(), sheet.getBounds()];
-      return [box.left + at.x, box.top + at.y, at.width, at.height]; }""")
+    left, top, wide, high = sheet(page)
     step = min(wide / (len(text) + 0.5), 0.55 * high)
     for place, digit in enumerate(text):
         for stroke in (np.array(stroke, float) for stroke in WRITTEN[digit]):
@@ -539,6 +705,49 @@ def test_a_number_is_copied_where_the_browser_has_no_clipboard_for_the_page(numb
     numbers.get_by_role("button", name="Copy").click()
     expect(numbers.get_by_role("button", name="Copied")).to_be_visible()
     assert numbers.evaluate("window.copied") == "1024"
+
+
+def test_what_is_copied_is_what_is_shown_and_the_button_offers_it_again(numbers):
+    numbers.get_by_role("button", name="Example: 124950 amount with comma").click()
+    expect(numbers.locator("#number .text")).to_have_text("1249,50")
+    numbers.get_by_role("button", name="Copy").click()
+    expect(numbers.get_by_role("button", name="Copied")).to_be_visible()
+    assert numbers.evaluate("navigator.clipboard.readText()") == "1249,50"
+    expect(numbers.get_by_role("button", name="Copy", exact=True)).to_be_visible(timeout=4000)
+
+
+def test_ctrl_z_works_with_caps_lock_and_shift_makes_it_something_else(numbers):
+    write(numbers, "11")
+    expect(numbers.locator("#number .text")).to_have_text("11")
+    press = """(shiftKey) => document.body.dispatchEvent(
+      new KeyboardEvent('keydown', { key: 'Z', ctrlKey: true, shiftKey, bubbles: true }))"""
+    numbers.evaluate(press, True)
+    numbers.wait_for_timeout(500)
+    expect(numbers.locator("#number .text")).to_have_text("11")
+    numbers.evaluate(press, False)
+    expect(numbers.locator("#number .text")).to_have_text("1")
+
+
+@pytest.mark.parametrize("size", ["desk", "phone"])
+def test_a_long_rule_does_not_push_its_error_out_of_the_panel(numbers, size):
+    write(numbers, "7")
+    expect(numbers.locator("#number .text")).to_have_text("7")
+    width, height = SIZES[size]
+    numbers.set_viewport_size({"width": width, "height": height})
+    numbers.locator("#rule textarea, #rule input").fill("(" + "x" * 190)
+    numbers.keyboard.press("Enter")
+    expect(numbers.locator("#number")).to_contain_text("cannot be read")
+    panel, words = numbers.locator("#number .panel:visible").bounding_box(), numbers.evaluate("""() => {
+      const range = document.createRange();
+      range.selectNodeContents([...document.querySelectorAll('#number .panel p')].find((words) => words.checkVisibility()));
+      return range.getBoundingClientRect().right; }""")
+    assert words <= panel["x"] + panel["width"] <= width
+    assert numbers.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_panel_is_as_wide_as_what_stands_around_it(numbers):
+    pad, panel = numbers.locator("#pad").bounding_box(), numbers.locator("#number .panel:visible").bounding_box()
+    assert abs(pad["x"] - panel["x"]) < 2 and abs(pad["width"] - panel["width"]) < 4
 
 
 def test_ctrl_z_takes_back_a_stroke_but_not_while_one_types(numbers):
