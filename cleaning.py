@@ -284,7 +284,7 @@ def drop_rings(ink: np.ndarray) -> np.ndarray:
         hull = cv2.convexHull(outlines[hole])
         if max(wide, high) < least or cv2.contourArea(outlines[hole]) < 0.8 * cv2.contourArea(hull):
             continue
-        inside = cv2.erode(_filled(hull, ink.shape), np.ones((5, 5), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        inside = cv2.erode(_filled(hull, ink.shape), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
         _, _, stats, _ = cv2.connectedComponentsWithStats(mask & inside)
         if np.count_nonzero(stats[1:, 3] >= 0.3 * high) < 2:
             continue

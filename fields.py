@@ -28,8 +28,10 @@ from segments import BIT, Field, Pieces, box_of, count_lines, cut, find_field, p
 
 STRING_ERROR = 0.05  # share of wrong answers among the sure ones; a string has many digits that can be wrong
 ALTERNATIVES = 5  # strings that are named
+HARDLY = 0.05  # of a confidence; below it next to nothing is a number (LOG.md)
 NO_NUMBER = "There is no number to read here. Write one, or send a picture that shows one."
 UNMEASURED = (2.0, *[0.0] * DOUBTS)  # weights of doubts where none were measured: how far the string is ahead, alone
+NOTHING = "This does not look like a number."
 CROWDED = "There is too much in this picture for one number. Crop it to the number."
 SIGNS = {"*": "other sign", "": "thing above or below the line"}  # what is shown by no sign of its own
 
@@ -167,13 +169,13 @@ class FieldReader:
             field = find_field(pixels)
             if field is None:
                 return NumberReading.without_digits("blank", NO_NUMBER)
-            if (lines := count_lines(field.ink)) > 1:
-                message = f"{NUMBERS.get(lines, str(lines))} lines of digits: send one at a time."
-                return NumberReading.without_digits("several", message)
             pieces = cut(field.ink, field.lean)
             groups = pieces and groups_of(pieces)
-            if groups is None:
+            lines = count_lines(field.ink)
+            if groups is None or lines > max(NUMBERS):
                 return NumberReading.without_digits("not_a_number", CROWDED)
+            if lines > 1:
+                return NumberReading.without_digits("several", f"{NUMBERS[lines]} lines of digits: send one at a time.")
             longest = max(pixels.shape[:2])
             return Opened(field, pieces, groups, max(size_of(image)) / longest if longest == KEPT_SIDE else 1.0)
         except PictureError as error:
@@ -194,7 +196,7 @@ class FieldReader:
 
         if not ways or not next(iter(ways)):
             marks = tuple(Mark(box([piece]), "*") for piece in range(len(pieces.boxes)))
-            message = "This does not look like a number."
+            message = NOTHING
             if rule and ink_text:
                 message = f"The ink says {ink_text}, and nothing that it could be matches the rule {rule.pattern}."
             return NumberReading.without_digits("not_a_number", message, ink_text, marks)
@@ -206,10 +208,14 @@ class FieldReader:
         marks = tuple(Mark(box(chosen), sign) for chosen, sign in signs)
         order = sorted([(each.first, digit) for each, digit in zip(way.digits, text, strict=True)]
                        + [(chosen[0], sign) for chosen, sign in signs])
+        tops, feet = pieces.boxes[:, 1], pieces.boxes[:, 1] + pieces.boxes[:, 3]
+        aside = sum(sign == "*" and feet[chosen].max() - tops[chosen].min() > 0.7 * pieces.height for chosen, sign in signs)
+        verdict = ("not_a_number" if confidence < HARDLY and not rule else  # letters
+                   "number" if confidence >= self.sure and aside < len(text) else "unsure")  # ink as high as digits is no dirt
         reading = NumberReading(
             text, "".join(sign for _, sign in order), [DigitBox(box(each.chosen), each.probabilities) for each in way.digits],
             [Alternative(other, min(confidence, rest * probabilities[other])) for other, _ in others if other][:ALTERNATIVES],
-            confidence, "number" if confidence >= self.sure else "unsure", "", doubt, text != ink_text, ink_text, marks)
+            confidence, verdict, "", doubt, text != ink_text, ink_text, marks)
         return replace(reading, message=message_of(reading, rule, pieces.specks))
 
     def confidence(self, doubt: np.ndarray) -> float:
@@ -266,6 +272,8 @@ def message_of(reading: NumberReading, rule: Rule | None, specks: int) -> str:
     """Return what to tell the user of a reading with digits."""
     sure = "over 99.9 %" if reading.confidence > 0.999 else f"{100 * reading.confidence:.1f} %"
     shown = reading.display.replace("*", "")
+    if reading.verdict == "not_a_number":
+        return NOTHING
     if reading.verdict == "unsure":
         other = f" or {reading.alternatives[0].text}" if reading.alternatives else ""
         parts = [f"Unsure: {shown}{other}?"]

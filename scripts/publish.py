@@ -75,7 +75,7 @@ def space_files(name: str, model: str) -> dict[str, bytes]:
     card = (ROOT / "MODEL_CARD.md").read_text(encoding="utf-8").replace(NAME, model)
     files = {"README.md": text.encode(), "requirements.txt": serving_requirements().encode(),
              "MODEL_CARD.md": card.encode()}
-    files |= {file: (ROOT / file).read_bytes() for file in [*modules("app"), "LICENSE"]}
+    files |= {file: (ROOT / file).read_bytes() for file in [*modules("app"), "page.js", "page.css", "LICENSE"]}
     shown = [*(WEIGHTS / file for file in WEIGHTS_FILES), *(WEIGHTS / "figures").glob("*.png"),
              *(ROOT / "examples").glob("[0-9]*_*")]  # else whatever somebody put there would be sent
     return files | {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in shown}
