@@ -22,6 +22,7 @@ from archive import fill
 from console import add_max_error, add_pictures, count_bad, end_well, find_pictures, in_parallel, share_processors
 from decode import KEPT_SIDE, PictureError, size_of, to_pixels
 from lattice import DEAREST, DOUBTS, FLAT, LOW, Candidate, Group, Way, best_ways, doubts, groups_of, score, shares
+from preprocess import is_blob
 from recognize import DIGITS, NUMBERS, ODD, Recognizer
 from rules import Rule
 from segments import BIT, Field, Pieces, box_of, count_lines, cut, find_field, picture_of
@@ -152,7 +153,9 @@ class FieldReader:
                   for each in fields]
         seen = [picture_of(each.field.ink, each.pieces, group.chosen) for each, groups in zip(fields, chosen, strict=True)
                 for group in groups]
-        rows = iter(self.recognizer.probabilities(np.stack(seen)) if seen else ())
+        probabilities = self.recognizer.probabilities(np.stack(seen)) if seen else np.empty((0, 10))
+        probabilities[[is_blob(each) for each in seen]] = 0.1  # which the network never saw
+        rows = iter(probabilities)
         readings = []
         for each, groups in zip(fields, chosen, strict=True):
             if isinstance(each, NumberReading):

@@ -21,7 +21,7 @@ import numpy as np
 from console import add_max_error, add_pictures, count_bad, end_well, find_pictures, in_parallel, progress, share_processors
 from decode import PictureError, to_pixels
 from model import DigitNet, find_weights
-from preprocess import free_looks, second_looks, split_digits, to_tensor, walk
+from preprocess import free_looks, is_blob, second_looks, split_digits, to_tensor, walk
 
 DIGITS = "0123456789"
 BATCH = 64  # pictures in one forward pass: larger ones are no faster on a processor
@@ -204,7 +204,7 @@ class Recognizer:
         sure = "over 99.9 %" if confidence > 0.999 else f"{100 * confidence:.1f} %"  # nobody is 100.0 % sure
         if parts and all(np.sort(part)[-2:].sum() >= max(self.strange, 0.9) for part in parts):
             verdict, message = "several", f"{NUMBERS.get(len(parts), str(len(parts)))} digits: write one at a time."
-        elif probabilities[[first, second]].sum() < self.strange:
+        elif probabilities[[first, second]].sum() < self.strange or is_blob(seen):
             verdict, message = "not_a_digit", "This does not look like a digit."
         elif confidence < self.sure:
             verdict, message = "unsure", f"Unsure: {first} or {second}? {hint}".rstrip()

@@ -18,6 +18,7 @@ from preprocess import (
     even_strokes,
     free_looks,
     ink_box,
+    is_blob,
     scale_to_box,
     second_looks,
     see,
@@ -501,3 +502,11 @@ def test_evening_strokes_is_idle_on_mnist(real_data):
     digits = [dict(walk(picture)) for picture in pictures]
     evened = [stages["stroke"].shape != crop(stages["cleaned"], ink_box(stages["cleaned"])).shape for stages in digits]
     assert np.mean(evened) < 0.01
+
+
+def test_a_dot_and_a_block_have_no_stroke():
+    dot, block = np.full((280, 280), 255, np.uint8), np.full((280, 280), 255, np.uint8)
+    cv2.circle(dot, (140, 140), 9, 0, -1, cv2.LINE_AA)
+    cv2.rectangle(block, (90, 80), (190, 200), 0, -1)
+    assert is_blob(see(dot)) and is_blob(see(block))
+    assert not any(is_blob(see(make_sketch(digit, width=width))) for digit in STROKES for width in (8, 22, 50))

@@ -6,11 +6,13 @@ import os
 import re
 import sys
 
+import cv2
 import numpy as np
 import pytest
 from conftest import STROKES, make_field, make_sketch, run_main, run_program
 from PIL import Image
 
+from fields import FieldReader
 from recognize import HINTS, Recognizer, liking
 
 
@@ -233,3 +235,11 @@ def test_a_file_whose_name_is_no_text_is_read_like_any(tmp_path):
 def test_a_plot_without_a_suffix_is_refused_before_anything_is_read(tmp_path):
     done = run_main("recognize.py", "examples", "--plot", tmp_path / "sheet")
     assert done.returncode == 2 and "has no suffix of a picture" in done.stderr and not done.stdout
+
+
+@pytest.mark.parametrize("radius", [4, 11, 40])
+def test_a_dot_is_no_digit(recognizer, radius):
+    dot = np.full((280, 280), 255, np.uint8)
+    cv2.circle(dot, (140, 140), radius, 0, -1, cv2.LINE_AA)
+    assert recognizer.read(dot).verdict == "not_a_digit"
+    assert FieldReader(recognizer).read(dot).verdict != "number"
