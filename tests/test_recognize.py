@@ -237,7 +237,7 @@ def test_a_plot_without_a_suffix_is_refused_before_anything_is_read(tmp_path):
     assert done.returncode == 2 and "has no suffix of a picture" in done.stderr and not done.stdout
 
 
-@pytest.mark.parametrize("radius", [4, 11, 40])
+@pytest.mark.parametrize("radius", [6, 11, 40])
 def test_a_dot_is_no_digit(recognizer, radius):
     dot = np.full((280, 280), 255, np.uint8)
     cv2.circle(dot, (140, 140), radius, 0, -1, cv2.LINE_AA)
