@@ -182,6 +182,7 @@ window.digitvision = (() => {
     meanwhile.className = 'panel meanwhile';
     meanwhile.setAttribute('aria-live', 'polite');
     panel.closest('.html-container').before(meanwhile);
+    for (const name in PLACES) mark(name);  // Gradio may have asked before there was a place for words
     find('#undo').addEventListener('click', undo);  // without Gradio, which does nothing more where it lost its server
     find('#clear').addEventListener('click', clear);
     let stroke = false;

@@ -745,8 +745,13 @@ def test_a_long_rule_does_not_push_its_error_out_of_the_panel(numbers, size):
     assert numbers.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_the_panel_says_what_to_do_from_the_start(numbers):
+    numbers.wait_for_timeout(1000)  # whatever Gradio asks on load has been answered
+    expect(numbers.locator(".panel:visible")).to_have_text("Ready Write a number, or upload a picture of one.")
+
+
 def test_the_panel_is_as_wide_as_what_stands_around_it(numbers):
-    pad, panel = numbers.locator("#pad").bounding_box(), numbers.locator("#number .panel:visible").bounding_box()
+    pad, panel = numbers.locator("#pad").bounding_box(), numbers.locator(".panel:visible").bounding_box()
     assert abs(pad["x"] - panel["x"]) < 2 and abs(pad["width"] - panel["width"]) < 4
 
 
