@@ -123,11 +123,12 @@ def predict_batch(images: list[FileData]) -> list[dict[str, Any]]:
 def read_number(image, rule=None):
     """Read a whole number: a postcode, an amount, a field of a form. Send what /predict takes, and if you like a rule, a regular
     expression that the digits must match, such as \\d{5}. The answer is JSON with text (the digits, left to right), display (with
-    separators), confidence (0 to 1, that the text is right), verdict (number, unsure, blank or not_a_number), message (a sentence
-    for people), by_rule (did the rule choose the text against what the ink alone says?), ink_text (what it alone says), digits
-    (for each its digit, its box as x, y, width, height in pixels of the picture, and ten probabilities), alternatives (other
-    strings with their probability), marks (what stands among the digits and is none) and version (of the weights). Null gives an
-    empty answer; a file that is no picture, and a rule that is none, give an error that says what to do.
+    separators), confidence (0 to 1, that the text is right), verdict (number, unsure, several for several lines, blank or
+    not_a_number), message (a sentence for people), by_rule (did the rule choose the text against what the ink alone says?),
+    ink_text (what it alone says), digits (for each its digit, its box as x, y, width, height in pixels of the picture, and ten
+    probabilities), alternatives (other strings with their probability), marks (what stands among the digits and is none) and
+    version (of the weights). Null gives an empty answer; a file that is no picture, and a rule that is none, give an error that
+    says what to do.
     """
     reading = number_in(image, rule)
     if reading is None:

@@ -239,11 +239,17 @@ def drop_rules(ink: np.ndarray) -> np.ndarray:
     return _erase(ink, labels, 1 + np.flatnonzero(flat & (wide > 1.5 * high[~flat].max())))
 
 
+def is_texture(mask: np.ndarray) -> bool:
+    """Say whether so many pixels of a mask are edges that nobody could look into all of its holes."""
+    return max(cv2.countNonZero(cv2.absdiff(mask[:, 1:], mask[:, :-1])),
+               cv2.countNonZero(cv2.absdiff(mask[1:], mask[:-1]))) > TEXTURE * mask.size
+
+
 def drop_boxes(ink: np.ndarray) -> np.ndarray:
     """Return the ink without the boxes that it is written in: where a thing has rectangular holes, and something is written in one,
     what lies around each of them goes, as thick as the line turns out to be."""
     mask = (ink > INK_LEVEL // 2).view(np.uint8)
-    if cv2.countNonZero(cv2.absdiff(mask[:, 1:], mask[:, :-1])) > TEXTURE * mask.size:
+    if is_texture(mask):
         return ink
     outlines, family = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     holes, written = [], False
@@ -275,18 +281,22 @@ def drop_boxes(ink: np.ndarray) -> np.ndarray:
 
 def drop_rings(ink: np.ndarray) -> np.ndarray:
     """Return the ink of a line of text without the rings around it: where a thing has a hole without deep bays in which two others
-    stand that are not much lower, it goes, but for what of it reaches into the hole."""
+    stand, no less than a third as high, it goes, but for what of it reaches into the hole."""
     mask = (ink > INK_LEVEL).view(np.uint8)
+    if is_texture(mask):
+        return ink
     outlines, family = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     least, kept = 0.5 * max(cv2.boundingRect(mask)[2:]), None
     for hole in np.flatnonzero(family[0, :, 3] >= 0) if family is not None else ():
         x, y, wide, high = cv2.boundingRect(outlines[hole])
+        if max(wide, high) < least:
+            continue
         hull = cv2.convexHull(outlines[hole])
-        if max(wide, high) < least or cv2.contourArea(outlines[hole]) < 0.8 * cv2.contourArea(hull):
+        if cv2.contourArea(outlines[hole]) < 0.8 * cv2.contourArea(hull):
             continue
         inside = cv2.erode(_filled(hull, ink.shape), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
         _, _, stats, _ = cv2.connectedComponentsWithStats(mask & inside)
-        if np.count_nonzero(stats[1:, 3] >= 0.3 * high) < 2:
+        if np.count_nonzero(stats[1:, 3] >= high / 3) < 2:
             continue
         _, things = cv2.connectedComponents(mask)
         ring = things == things[tuple(outlines[family[0, hole, 3]][0, 0, ::-1])]

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import torch
 
-from conditions import pad
+from conditions import on_a_table, pad
 from data import LOOK_ALIKES, NO_DIGIT, Pictures, Strokes, are_whole, read_table, tables_of
 from fields import STRING_ERROR, FieldReader, NumberReading
 from hands import in_another_hand
@@ -273,8 +273,10 @@ def measure_numbers(reader: FieldReader, digits: Strokes, numbers: Strokes | Non
             right = right_ones([reader.read(picture) for picture in pictures], texts)
             found[f"composed of {whose}, {how}"] = share(right.sum(), len(texts))
             if whose == "drawings" and not touching:
-                right = right_ones([reader.read(in_a_box(picture)) for picture in pictures], texts)
-                found["composed of drawings, spaced, in a drawn box"] = share(right.sum(), len(texts))
+                photographs = [on_a_table(picture, np.random.default_rng([SEED, row])) for row, picture in enumerate(pictures)]
+                for where, put in (("in a drawn box", map(in_a_box, pictures)), ("on a sheet on a table", photographs)):
+                    right = right_ones([reader.read(picture) for picture in put], texts)
+                    found[f"composed of drawings, spaced, {where}"] = share(right.sum(), len(texts))
     if numbers is not None and len(numbers):
         right = right_ones([reader.read(picture) for picture in draw_numbers(numbers, SEED)], numbers.labels)
         found["numbers of unseen writers"] = share(right.sum(), len(right))

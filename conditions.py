@@ -114,6 +114,25 @@ def boxed(sample, random: Random) -> np.ndarray:
     return cv2.rectangle(picture, corner, corner + round(2 * around), int(random.integers(20, 120)), int(random.integers(1, 5)))
 
 
+TABLES = (120, 85, 60), (60, 60, 65), (175, 150, 120), (90, 105, 90), (185, 185, 190), (30, 30, 35)  # RGB; wood, stone, plastic
+
+
+def on_a_table(picture: np.ndarray, random: Random) -> np.ndarray:
+    """Return a photograph, (H, W, 3) uint8, of a grey picture as a sheet of paper on a table, turned by up to 15 degrees, in light
+    that falls off to one side."""
+    high, wide = picture.shape
+    turn = random.uniform(-15, 15)
+    size = np.array([wide, high]) + random.uniform(0.2, 0.6) * high + abs(np.sin(np.radians(turn))) * np.array([high, wide])
+    matrix = cv2.getRotationMatrix2D((wide / 2, high / 2), turn, 1)
+    matrix[:, 2] += (size - (wide, high)) / 2
+    across, down = size.astype(int)
+    cover, sheet = (cv2.warpAffine(layer, matrix, (across, down))[..., None] for layer in (
+        np.ones_like(picture, np.float32), picture.astype(np.float32)))
+    table = np.array(TABLES[random.integers(len(TABLES))]) + random.normal(0, 6, (down, across, 1))
+    light = np.linspace(1, random.uniform(0.6, 1), across)[None, ::random.choice([-1, 1]), None]
+    return ((sheet * cover + table * (1 - cover)) * light + random.normal(0, 3, (down, across, 1))).clip(0, 255).astype(np.uint8)
+
+
 def circled(sample, random: Random) -> np.ndarray:
     """A ring drawn around the digit with the same pen."""
     picture = pad(sample, random, size=(0.35, 0.45), at=(0.5, 0.5))
@@ -167,6 +186,7 @@ CONDITIONS: dict[str, Callable] = {
     "shadow": shadow,
     "frame at the edge": framed,
     "in a drawn box, which it may touch": boxed,
+    "on a note on a table": lambda sample, random: on_a_table(pad(sample, random, size=(0.4, 0.6)), random),
     "circled": circled,
     "underlined": underlined,
     "pieces of neighbours at the edges": between_neighbours,

@@ -29,7 +29,6 @@ from segments import BIT, Field, Pieces, box_of, count_lines, cut, find_field, p
 
 STRING_ERROR = 0.05  # share of wrong answers among the sure ones; a string has many digits that can be wrong
 ALTERNATIVES = 5  # strings that are named
-HARDLY = 0.05  # of a confidence; below it next to nothing is a number (LOG.md)
 NO_NUMBER = "There is no number to read here. Write one, or send a picture that shows one."
 UNMEASURED = (2.0, *[0.0] * DOUBTS)  # weights of doubts where none were measured: how far the string is ahead, alone
 NOTHING = "This does not look like a number."
@@ -68,7 +67,7 @@ class NumberReading:
     digits: a DigitBox for every digit of the text
     alternatives: up to five other strings, the likeliest first
     confidence: the probability, 0 to 1, that the text is right
-    verdict: "number", "unsure", "blank", "several" (lines of digits), "not_a_number" or "unreadable"
+    verdict: "number", "unsure", "blank", "several" (up to six lines of digits), "not_a_number" or "unreadable"
     message: what to tell the user
     doubts: (5,) what the confidence was made of, as `lattice.doubts` gives it; None where there are no digits
     by_rule: was the text chosen by the rule, against what the ink alone says?
@@ -154,7 +153,7 @@ class FieldReader:
         seen = [picture_of(each.field.ink, each.pieces, group.chosen) for each, groups in zip(fields, chosen, strict=True)
                 for group in groups]
         probabilities = self.recognizer.probabilities(np.stack(seen)) if seen else np.empty((0, 10))
-        probabilities[[is_blob(each) for each in seen]] = 0.1  # which the network never saw
+        probabilities[[is_blob(each) for each in seen]] = 0.1  # which the network did not learn from
         rows = iter(probabilities)
         readings = []
         for each, groups in zip(fields, chosen, strict=True):
@@ -212,13 +211,12 @@ class FieldReader:
         order = sorted([(each.first, digit) for each, digit in zip(way.digits, text, strict=True)]
                        + [(chosen[0], sign) for chosen, sign in signs])
         tops, feet = pieces.boxes[:, 1], pieces.boxes[:, 1] + pieces.boxes[:, 3]
-        aside = sum(sign == "*" and feet[chosen].max() - tops[chosen].min() > 0.7 * pieces.height for chosen, sign in signs)
-        verdict = ("not_a_number" if confidence < HARDLY and not rule else  # letters
-                   "number" if confidence >= self.sure and aside < len(text) else "unsure")  # ink as high as digits is no dirt
+        unread = sum(sign == "*" and feet[chosen].max() - tops[chosen].min() > 0.7 * pieces.height for chosen, sign in signs)
+        sure = confidence >= self.sure and unread < len(text)  # ink as high as the digits, and as much of it, is no dirt
         reading = NumberReading(
             text, "".join(sign for _, sign in order), [DigitBox(box(each.chosen), each.probabilities) for each in way.digits],
             [Alternative(other, min(confidence, rest * probabilities[other])) for other, _ in others if other][:ALTERNATIVES],
-            confidence, verdict, "", doubt, text != ink_text, ink_text, marks)
+            confidence, "number" if sure else "unsure", "", doubt, text != ink_text, ink_text, marks)
         return replace(reading, message=message_of(reading, rule, pieces.specks))
 
     def confidence(self, doubt: np.ndarray) -> float:
@@ -275,8 +273,6 @@ def message_of(reading: NumberReading, rule: Rule | None, specks: int) -> str:
     """Return what to tell the user of a reading with digits."""
     sure = "over 99.9 %" if reading.confidence > 0.999 else f"{100 * reading.confidence:.1f} %"
     shown = reading.display.replace("*", "")
-    if reading.verdict == "not_a_number":
-        return NOTHING
     if reading.verdict == "unsure":
         other = f" or {reading.alternatives[0].text}" if reading.alternatives else ""
         parts = [f"Unsure: {shown}{other}?"]

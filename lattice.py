@@ -23,7 +23,7 @@ COSTS = {
     "wide": 1.0,  # for what a box is wider than 1.15 of its height, in heights
     "whole": 0.5,  # the same for a thing as it stands: some write wide zeros
     "low": 10.0,  # for what a box is lower than half of the line, in heights
-    "tall": 10.0,  # for what it is higher than 1.7 of it: digits below one another
+    "tall": 10.0,  # for what it is higher than 2.5 of it: digits below one another
     "gap": 14.0,  # for the paper between pieces of one digit, in heights
     "strange": 2.3,  # times the surprise that a box shows a digit at all
     "ink": 5.3,  # for what a cut costs (`segments.prices_of`), in heights, half at either side
@@ -131,7 +131,7 @@ def shape_costs(pieces: Pieces, groups: Sequence[tuple[int, int, list[int]]]) ->
     loose = np.where(larger.any(axis=1), (taken & bits & (over < LEANING * (right - left))).sum(axis=1), (small - 1).clip(0))
     return (np.where(whole, COSTS["whole"], COSTS["wide"]) * (wide / np.maximum(high, 0.6 * height) - 1.15).clip(0)
             + COSTS["low"] * (0.5 - high / height).clip(0)
-            + COSTS["tall"] * (high / height - 1.7).clip(0)
+            + COSTS["tall"] * (high / height - 2.5).clip(0)
             + COSTS["gap"] * gaps
             + COSTS["ink"] / 2 * (cuts[first] + cuts[last + 1])
             + COSTS["loose"] * loose)

@@ -5,7 +5,7 @@ window.fetch = async (...request) => {
   const address = String(request[0]?.url ?? request[0]), upload = /\/upload(\?|$)/.test(address);
   if (upload) digitvision.awaitPicture();
   const answer = await fetched(...request).catch((error) => {
-    if (upload || address.includes('/queue/')) digitvision.lose();
+    if (error.name !== 'AbortError' && (upload || address.includes('/queue/'))) digitvision.lose();
     throw error;
   });
   digitvision.regain();

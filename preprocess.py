@@ -24,7 +24,7 @@ MEAN, STD = 0.1307, 0.3081  # of MNIST's 60,000 training pictures, ink from 0 to
 WORK_SIDE = 192  # pixels; ink is looked for at this size, and looked at again closer where it is small
 
 THIN, THICK = 1.2, 5.6  # pixels in the 20x20 box; 99 % of MNIST's strokes are between them
-BLOB = 8.2  # pixels; of MNIST's 60,000 training pictures the widest stroke, an 0 run full, has 7.8, a disc or a block over 8.4
+BLOB = 8.2  # pixels; the widest stroke of MNIST's 60,000 training pictures, of a 0 run full, has 7.8, a pen's dot over 8.4
 THINNEST, THICKEST = 1.9, 4.5  # pixels in the 20x20 box; where strokes outside of THIN and THICK are brought
 
 
@@ -173,7 +173,7 @@ def stroke_width(digit: np.ndarray) -> float:
 
 def is_blob(seen: np.ndarray) -> bool:
     """Say whether there is no stroke in `seen` (28, 28): a dot, a block."""
-    return stroke_width(seen) > BLOB
+    return np.count_nonzero(seen > 127) > BLOB ** 2 and stroke_width(seen) > BLOB  # faint hairlines have no outline to measure
 
 
 def scale_to_box(digit: np.ndarray) -> np.ndarray:

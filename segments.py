@@ -27,6 +27,7 @@ THICK = 0.6  # what a cut may cost, as ink that it goes through
 CORNER = 0.05  # the neighbourhood in which a corner is looked for
 SHARED = 0.03  # beyond a cut; ink that both sides may be made of, as where two zeros touch
 PIECE = 0.04  # of the squared height; no piece has less ink, and so no two cuts are nearer to one another
+APART = 0.25  # lines of digits are further from one another than the parts of a digit that a fold or a printer tore
 BIT = 0.4  # lower things than this are bits: dots, commas, dashes, the flag of a 5
 
 STRAY = 0.005  # pixels of ink that a cut would rather go through than leave its column by a pixel
@@ -118,7 +119,7 @@ def count_lines(ink: np.ndarray) -> int:
     boxes = stats[1:][(stats[1:, 3] >= 0.55 * height) & (stats[1:, 3] < 3 * height)]
     lines: list[tuple[float, float, float]] = []  # lower end, left and right side of each
     for left, top, wide, high in sorted(boxes[:, :4].tolist(), key=lambda box: box[1]):
-        if lines and top < lines[-1][0] + 0.05 * height:
+        if lines and top < lines[-1][0] + APART * height:
             foot, start, end = lines[-1]
             lines[-1] = (max(foot, top + high), min(start, left), max(end, left + wide))
         else:

@@ -12,10 +12,11 @@ from paper import find_ink, ink_is_dark, to_grey
 SHEET_SIDE = 128  # pixels; a sheet on a table is looked for at this size
 LEAST_SHEET, MOST_SHEET = 0.04, 0.9  # of the picture
 FULL = 0.85  # of the four-sided shape around it is a sheet
-BLANK = 0.6  # of a sheet, at least, has nothing written on it
+ANGULAR = 0.92  # the same; the body of a thick 0, whose hole would be what is written, fills less
+BLANK = 0.7  # of a sheet, at least, has nothing written on it
 EDGE = 2.5  # pixels to either side of a sheet's edge
 SHEET_CONTRAST = 25  # grey levels of 255 between a sheet and the table
-INSETS = 0.04, 0.1  # of the sheet's shorter side: its edge and its shadow, a printed border
+INSETS = 0.04, 0.02, 0.1  # of the sheet's shorter side, tried in turn: its edge and its shadow, ink near the edge, a printed border
 
 
 class Sheet(NamedTuple):
@@ -27,6 +28,14 @@ class Sheet(NamedTuple):
 
 
 def find_sheet(pixels: np.ndarray, grey: np.ndarray, narrowest: float) -> Sheet | None:
+    """Return the sheet with something written on it that a picture shows, the one on it where two lie on one another: a note on a
+    table on a dark floor. None where there is none. Takes what `find_upper` takes."""
+    lower = find_upper(pixels, grey, narrowest)
+    upper = lower and find_upper(lower.pixels, to_grey(lower.pixels), narrowest)
+    return Sheet(upper.pixels, lower.matrix @ upper.matrix) if upper else lower
+
+
+def find_upper(pixels: np.ndarray, grey: np.ndarray, narrowest: float) -> Sheet | None:
     """Return the sheet with something written on it that a picture shows on a table, a note or a label; None where there is none.
 
     `pixels` are (H, W) or (H, W, 3) uint8, `grey` (H, W) what `to_grey` makes of them. The sheet's shorter side is at least
@@ -38,10 +47,10 @@ def find_sheet(pixels: np.ndarray, grey: np.ndarray, narrowest: float) -> Sheet 
     small = cv2.blur(shrink(grey, SHEET_SIDE), (3, 3))
     zoom = grey.shape[1] / small.shape[1]
     for mask in _levels(small):
-        for corners in _quadrangles(mask, small, narrowest):
+        for corners, table in _quadrangles(mask, small, narrowest):
             for inset in INSETS:
                 sheet = _flatten(pixels, zoom * (corners + 0.5), inset)
-                if _is_written(sheet.pixels):
+                if _is_written(sheet.pixels, table):
                     return sheet
     return None
 
@@ -57,11 +66,12 @@ def _levels(grey: np.ndarray) -> Iterator[np.ndarray]:
             yield ((grey > further) == brighter).view(np.uint8)
 
 
-def _quadrangles(mask: np.ndarray, grey: np.ndarray, narrowest: float) -> Iterator[np.ndarray]:
-    """Yield (4, 2) float64, the corners, clockwise from the upper left, of each of the largest things in a mask that is a sheet."""
+def _quadrangles(mask: np.ndarray, grey: np.ndarray, narrowest: float) -> Iterator[tuple[np.ndarray, float | None]]:
+    """Yield (4, 2) float64, the corners, clockwise from the upper left, of each of the largest things in a mask that is a sheet;
+    and, where it may as well be the body of a thick 0, the grey level of what lies around it."""
     around = [1 - cv2.countNonZero(np.ascontiguousarray(side)) / len(side) for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1])]
     share = cv2.countNonZero(mask) / mask.size
-    if share < LEAST_SHEET * FULL or np.mean(around) < 0.6 and not (max(around) > 0.97 and share < MOST_SHEET):
+    if share < LEAST_SHEET * BLANK or np.mean(around) < 0.6 and not (max(around) > 0.97 and share < MOST_SHEET):
         return  # no table: the usual case
     solid = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     outlines, _ = cv2.findContours(solid, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
@@ -75,7 +85,8 @@ def _quadrangles(mask: np.ndarray, grey: np.ndarray, narrowest: float) -> Iterat
         if covered < max(BLANK * area, BLANK * cv2.countNonZero(solid)):
             continue  # the ring of a 0, or one thing of many
         corners = cv2.approxPolyN(cv2.convexHull(outline), 4, ensure_convex=True).reshape(-1, 2)
-        if len(corners) != 4 or area < FULL * cv2.contourArea(corners.astype(np.float32)):
+        share = area / max(cv2.contourArea(corners.astype(np.float32)), 1.0)
+        if len(corners) != 4 or share < FULL:
             continue
         corners = corners.astype(float)
         corners = corners[np.argsort(np.arctan2(*(corners - corners.mean(axis=0)).T[::-1]))]  # clockwise
@@ -85,23 +96,25 @@ def _quadrangles(mask: np.ndarray, grey: np.ndarray, narrowest: float) -> Iterat
         lengths = np.linalg.norm(sides, axis=1)
         if lengths.min() < max(6, narrowest * lengths.max()):
             continue
-        if _stands_out(corners, grey):
-            yield corners
+        table = _stands_out(corners, grey)
+        if table is not None:
+            yield corners, table if share < ANGULAR else None
 
 
-def _stands_out(corners: np.ndarray, grey: np.ndarray) -> bool:
-    """Say whether the light jumps, the same way all around, at the sides between four corners that lie within the picture: a shadow
-    is soft."""
+def _stands_out(corners: np.ndarray, grey: np.ndarray) -> float | None:
+    """Return the grey level around what lies between four corners, if the light jumps, the same way all around, at its sides
+    as far as they lie within the picture; None where it does not: a shadow is soft."""
     starts, sides = corners[:, None], (np.roll(corners, -1, axis=0) - corners)[:, None]  # (4, 1, 2)
     outwards = np.stack([sides[..., 1], -sides[..., 0]], axis=-1) / np.linalg.norm(sides, axis=-1, keepdims=True)
     points = starts + np.linspace(0.1, 0.9, 24)[:, None] * sides  # (4, 24, 2)
     inner, outer = (np.round(points + away * outwards).astype(int).reshape(-1, 2) for away in (-EDGE, EDGE))
     seen = ((inner >= 0) & (outer >= 0) & (inner < grey.shape[::-1]) & (outer < grey.shape[::-1])).all(axis=1)
     if np.count_nonzero(seen) < 12:
-        return False
+        return None
     (inner_x, inner_y), (outer_x, outer_y) = inner[seen].T, outer[seen].T
     jumps = grey[inner_y, inner_x].astype(int) - grey[outer_y, outer_x]
-    return bool(np.mean(np.sign(np.median(jumps)) * jumps >= SHEET_CONTRAST) >= 0.8)
+    clear = np.mean(np.sign(np.median(jumps)) * jumps >= SHEET_CONTRAST) >= 0.8
+    return float(np.median(grey[outer_y, outer_x])) if clear else None
 
 
 def _flatten(pixels: np.ndarray, corners: np.ndarray, inset: float) -> Sheet:
@@ -116,10 +129,13 @@ def _flatten(pixels: np.ndarray, corners: np.ndarray, inset: float) -> Sheet:
     return Sheet(flat, matrix)
 
 
-def _is_written(sheet: np.ndarray) -> bool:
-    """Say whether there is ink on a sheet, and next to none of it in things that touch its border."""
+def _is_written(sheet: np.ndarray, table: float | None) -> bool:
+    """Say whether there is ink on a sheet, and next to none of it in things that touch its border; nor is it as light as the table,
+    where that is given: what is seen through a hole."""
     small = shrink(to_grey(sheet), SHEET_SIDE)
     ink = (find_ink(small, ink_is_dark(small)) > 127).view(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(ink)
     cut = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-    return ink.any() and stats[cut[cut > 0], 4].sum() < 0.1 * stats[1:, 4].sum()
+    if not ink.any() or stats[cut[cut > 0], 4].sum() > 0.03 * stats[1:, 4].sum():
+        return False
+    return table is None or abs(np.median(small[ink > 0]) - table) >= SHEET_CONTRAST

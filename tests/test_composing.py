@@ -154,5 +154,5 @@ def test_what_is_measured_of_numbers_is_counted(strokes, recognizer, monkeypatch
     seen = torch.from_numpy(np.stack([see(make_sketch(digit)) for digit in STROKES] * 2))
     mnist = Pictures(seen, torch.tensor([int(digit) for digit in STROKES] * 2))
     found = measure_numbers(FieldReader(recognizer), strokes, None, mnist)
-    assert [row["n"] for row in found.values()] == [5, 5, 5, 5, 5, 20]
+    assert [row["n"] for row in found.values()] == [5, 5, 5, 5, 5, 5, 20]
     assert found["one digit stays one digit"]["right"] >= 19

@@ -107,3 +107,39 @@ def test_a_shadow_that_crosses_the_ink_is_no_sheet():
 
 def test_an_empty_sheet_is_not_taken_for_what_is_read():
     assert sheet_in(lay(np.full((200, 300), 250, np.uint8))[0]) is None
+
+
+@pytest.mark.parametrize("pen", [30, 45, 60])
+@pytest.mark.parametrize("sides", [(60, 75), (70, 70), (48, 80)])
+def test_the_hole_of_a_thick_0_is_not_written_on_a_sheet(sides, pen):
+    picture = np.full((280, 280), 255, np.uint8)
+    cv2.ellipse(picture, (140, 140), sides, 0, 0, 360, 0, pen, cv2.LINE_AA)
+    assert sheet_in(picture) is None and sheet_in(255 - picture) is None
+
+
+def test_the_hole_of_a_printed_0_is_not_written_on_a_sheet():
+    picture = np.full((300, 300), 255, np.uint8)
+    cv2.putText(picture, "0", (70, 230), cv2.FONT_HERSHEY_SIMPLEX, 7, 0, 34, cv2.LINE_AA)
+    assert sheet_in(picture) is None
+
+
+def test_light_with_a_soft_edge_is_no_sheet():
+    light = np.full((280, 280), 110, np.uint8)
+    light[50:230, 60:220] = 250
+    light = cv2.GaussianBlur(light, (0, 0), 30)
+    assert sheet_in(np.minimum(light, make_sketch("4", size=0.3))) is None
+    sharp = np.full((280, 280), 110, np.uint8)
+    sharp[50:230, 60:220] = 250
+    assert sheet_in(np.minimum(sharp, make_sketch("4", size=0.3))) is not None
+
+
+def test_a_sheet_is_found_beside_something_darker_than_the_table():
+    picture, _ = lay(make_number("4705")[0], 0, (150, 150, 155))
+    beside = np.concatenate([picture, np.full((picture.shape[0], picture.shape[1] // 2, 3), 15, np.uint8)], axis=1)
+    assert FieldReader.from_pretrained().read(beside).text == "4705"
+
+
+def test_a_printed_border_stays_outside():
+    paper = np.pad(make_number("4705")[0], 30, constant_values=255)
+    cv2.rectangle(paper, (14, 14), (paper.shape[1] - 15, paper.shape[0] - 15), 60, 4)
+    assert FieldReader.from_pretrained().read(lay(paper, 6)[0]).text == "4705"
