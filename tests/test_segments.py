@@ -7,7 +7,7 @@ from conftest import make_number
 
 from cleaning import INK_LEVEL
 from lattice import groups_of
-from segments import HEIGHT, MOST_THINGS, PIECE, box_of, cut, find_field, line_height, picture_of, prices_of, seams
+from segments import HEIGHT, MOST_THINGS, PIECE, box_of, count_lines, cut, find_field, line_height, picture_of, prices_of, seams
 
 
 def two_rings(apart: int) -> np.ndarray:
@@ -145,3 +145,18 @@ def test_a_picture_of_some_pieces_holds_nothing_else():
     alone = np.where(np.arange(120) < 52, ink, 0).astype(np.uint8)
     whole = cut(alone)
     assert np.array_equal(picture_of(ink, pieces, left), picture_of(alone, whole, list(range(len(whole.boxes)))))
+
+
+def bars(*boxes: tuple[int, int, int, int]) -> np.ndarray:
+    """Return ink, (300, 300) uint8, with a full box at every (x, y, width, height)."""
+    ink = np.zeros((300, 300), np.uint8)
+    for x, y, wide, high in boxes:
+        ink[y:y + high, x:x + wide] = 255
+    return ink
+
+
+def test_lines_lie_below_one_another_with_paper_between():
+    assert count_lines(bars((20, 20, 30, 60), (80, 20, 30, 60), (20, 120, 30, 60), (80, 120, 30, 60))) == 2
+    assert count_lines(bars((20, 20, 30, 60), (80, 20, 30, 60), (20, 84, 30, 60), (80, 84, 30, 60))) == 1  # torn apart by a fold
+    assert count_lines(bars((20, 20, 30, 60), (80, 120, 30, 60))) == 1  # aslant beside one another
+    assert count_lines(bars((20, 20, 30, 60), (80, 20, 30, 60), (20, 120, 90, 12))) == 1  # underlined
