@@ -29,13 +29,13 @@ class Sheet(NamedTuple):
 
 def find_sheet(pixels: np.ndarray, grey: np.ndarray, narrowest: float) -> Sheet | None:
     """Return the sheet with something written on it that a picture shows, the one on it where two lie on one another: a note on a
-    table on a dark floor. None where there is none. Takes what `find_upper` takes."""
-    lower = find_upper(pixels, grey, narrowest)
-    upper = lower and find_upper(lower.pixels, to_grey(lower.pixels), narrowest)
+    table on a dark floor. None where there is none. Takes what `_lowest_sheet` takes."""
+    lower = _lowest_sheet(pixels, grey, narrowest)
+    upper = lower and _lowest_sheet(lower.pixels, to_grey(lower.pixels), narrowest)
     return Sheet(upper.pixels, lower.matrix @ upper.matrix) if upper else lower
 
 
-def find_upper(pixels: np.ndarray, grey: np.ndarray, narrowest: float) -> Sheet | None:
+def _lowest_sheet(pixels: np.ndarray, grey: np.ndarray, narrowest: float) -> Sheet | None:
     """Return the sheet with something written on it that a picture shows on a table, a note or a label; None where there is none.
 
     `pixels` are (H, W) or (H, W, 3) uint8, `grey` (H, W) what `to_grey` makes of them. The sheet's shorter side is at least
@@ -89,6 +89,8 @@ def _quadrangles(mask: np.ndarray, grey: np.ndarray, narrowest: float) -> Iterat
         if len(corners) != 4 or share < FULL:
             continue
         corners = corners.astype(float)
+        if (np.abs(corners / mask.shape[::-1] - 0.5) > 0.75).any():
+            continue  # nearly a triangle: a corner far outside of the picture would make a picture of any size
         corners = corners[np.argsort(np.arctan2(*(corners - corners.mean(axis=0)).T[::-1]))]  # clockwise
         sides = np.roll(corners, -1, axis=0) - corners
         to_the_right = int(np.abs(np.arctan2(*sides.T[::-1])).argmin())  # the upper side comes first, whichever way it is turned
