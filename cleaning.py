@@ -280,8 +280,8 @@ def drop_boxes(ink: np.ndarray) -> np.ndarray:
 
 
 def drop_rings(ink: np.ndarray) -> np.ndarray:
-    """Return the ink of a line of text without the rings around it: where a thing has a hole without deep bays in which two others
-    stand, no less than a third as high, it goes, but for what of it reaches into the hole."""
+    """Return the ink of a line of text without the rings around it: where a thing has a hole without deep bays in which two more
+    stand, no less than a third as high, one of them free, it goes, but for what of it reaches into the hole."""
     mask = (ink > INK_LEVEL).view(np.uint8)
     if is_texture(mask):
         return ink
@@ -295,11 +295,12 @@ def drop_rings(ink: np.ndarray) -> np.ndarray:
         if cv2.contourArea(outlines[hole]) < 0.8 * cv2.contourArea(hull):
             continue
         inside = cv2.erode(_filled(hull, ink.shape), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-        _, _, stats, _ = cv2.connectedComponentsWithStats(mask & inside)
-        if np.count_nonzero(stats[1:, 3] >= high / 3) < 2:
-            continue
+        _, parts, stats, _ = cv2.connectedComponentsWithStats(mask & inside)
+        inner = 1 + np.flatnonzero(stats[1:, 3] >= high / 3)
         _, things = cv2.connectedComponents(mask)
         ring = things == things[tuple(outlines[family[0, hole, 3]][0, 0, ::-1])]
+        if len(inner) < 2 or not (np.isin(parts, inner) & ~ring).any():  # what cuts across a 0 is a part of it
+            continue
         soft = cv2.dilate(ring.view(np.uint8), np.ones((3, 3), np.uint8))
         kept = np.where(soft & (1 - inside), 0, ink if kept is None else kept).astype(np.uint8)
     return ink if kept is None else kept

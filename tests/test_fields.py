@@ -190,6 +190,14 @@ def test_a_stroke_that_stands_free_inside_of_a_0_is_no_circled_number(reader):
     assert reader.read(picture).text == "40"
 
 
+def test_a_bent_stroke_across_a_0_makes_no_circled_number_of_it(reader):
+    picture = np.full((280, 280), 255, np.uint8)
+    ring = [(120, 66), (75, 80), (78, 115), (115, 180), (150, 195), (218, 195), (270, 145), (245, 95), (218, 67), (120, 67)]
+    cv2.polylines(picture, [np.array(ring)], False, 0, 16, cv2.LINE_AA)
+    cv2.polylines(picture, [np.array([(100, 185), (135, 165), (165, 125), (200, 135), (238, 75)])], False, 0, 16, cv2.LINE_AA)
+    assert reader.read(picture).text == "0"
+
+
 @pytest.mark.parametrize("streak", [3, 5])
 @pytest.mark.parametrize("text", ["4705", "7"])
 def test_a_white_streak_through_a_number_makes_no_two_lines_of_it(reader, text, streak):
