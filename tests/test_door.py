@@ -24,7 +24,8 @@ PICTURE = (ROOT / "examples" / "7_crossed_transparent.png").read_bytes()
 URL = {"url": "data:image/png;base64," + base64.b64encode(PICTURE).decode()}
 BUSY = "Busy: try again in a moment."
 AS_SHIPPED = (app.KEPT, app.SWEEP, door.KEPT, door.SWEEP)  # before a test sets them
-SESSION = {"session_hash": "here", "fn_index": 10}
+INSIDE = next(number for number, function in app.build().fns.items() if function.api_name == "look_inside")
+SESSION = {"session_hash": "here", "fn_index": INSIDE}  # what the page asks with a picture
 
 
 def ask(address: str, method: str, path: str, body=None, **headers: str) -> tuple[int, bytes, dict]:
@@ -168,8 +169,8 @@ BODIES = {
     "nothing": b"", "no JSON": b"7", "a list": b"[]", "no data": b"{}", "data that is a dict": b'{"data": {}}',
     "data that is a number": b'{"data": 5}', "no UTF-8": b"\xff", "a number of 5000 digits": b'{"data": ' + b"1" * 5000 + b"}",
     "100,000 nested lists": b'{"data": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-    "a long session": json.dumps({"data": [None], "fn_index": 10, "session_hash": "s" * 1000}).encode(),
-    "a session that is a number": json.dumps({"data": [None], "fn_index": 10, "session_hash": 5}).encode(),
+    "a long session": json.dumps({"data": [None], "fn_index": INSIDE, "session_hash": "s" * 1000}).encode(),
+    "a session that is a number": json.dumps({"data": [None], "fn_index": INSIDE, "session_hash": 5}).encode(),
     "an unknown function": json.dumps({"data": [None], "fn_index": 999, "session_hash": "s"}).encode(),
     "a trigger that is a text": json.dumps({"data": [None], **SESSION, "trigger_id": "x"}).encode(),
 }
