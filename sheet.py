@@ -45,6 +45,8 @@ def _lowest_sheet(pixels: np.ndarray, grey: np.ndarray, narrowest: float) -> She
     if min(grey.shape) < SHEET_SIDE // 2:
         return None
     small = cv2.blur(shrink(grey, SHEET_SIDE), (3, 3))
+    if _is_a_drawing(small, 11 if narrowest else 5):
+        return None
     zoom = grey.shape[1] / small.shape[1]
     for mask in _levels(small):
         for corners, table in _quadrangles(mask, small, narrowest):
@@ -53,6 +55,17 @@ def _lowest_sheet(pixels: np.ndarray, grey: np.ndarray, narrowest: float) -> She
                 if _is_written(sheet.pixels, table):
                     return sheet
     return None
+
+
+def _is_a_drawing(grey: np.ndarray, stroke: int) -> bool:
+    """Say at once, of most pictures, that there is no sheet: the rim is even, and what differs from it is strokes, narrower than
+    `stroke` pixels."""
+    rim = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    least, most = int(rim.min()), int(rim.max())
+    if most - least >= SHEET_CONTRAST:
+        return False
+    other = cv2.bitwise_not(cv2.inRange(grey, least - SHEET_CONTRAST, most + SHEET_CONTRAST))
+    return cv2.countNonZero(cv2.erode(other, np.ones((stroke, stroke), np.uint8))) == 0
 
 
 def _levels(grey: np.ndarray) -> Iterator[np.ndarray]:
