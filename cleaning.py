@@ -288,7 +288,7 @@ def drop_rings(ink: np.ndarray) -> np.ndarray:
     outlines, family = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     least, kept = 0.5 * max(cv2.boundingRect(mask)[2:]), None
     for hole in np.flatnonzero(family[0, :, 3] >= 0) if family is not None else ():
-        x, y, wide, high = cv2.boundingRect(outlines[hole])
+        _, _, wide, high = cv2.boundingRect(outlines[hole])
         if max(wide, high) < least:
             continue
         hull = cv2.convexHull(outlines[hole])

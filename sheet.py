@@ -83,8 +83,8 @@ def _quadrangles(mask: np.ndarray, grey: np.ndarray, narrowest: float) -> Iterat
     """Yield (4, 2) float64, the corners, clockwise from the upper left, of each of the largest things in a mask that is a sheet;
     and, where it may as well be the body of a thick 0, the grey level of what lies around it."""
     around = [1 - cv2.countNonZero(np.ascontiguousarray(side)) / len(side) for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1])]
-    share = cv2.countNonZero(mask) / mask.size
-    if share < LEAST_SHEET * BLANK or np.mean(around) < 0.6 and not (max(around) > 0.97 and share < MOST_SHEET):
+    marked = cv2.countNonZero(mask) / mask.size
+    if marked < LEAST_SHEET * BLANK or np.mean(around) < 0.6 and not (max(around) > 0.97 and marked < MOST_SHEET):
         return  # no table: the usual case
     solid = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     outlines, _ = cv2.findContours(solid, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
