@@ -37,7 +37,8 @@ window.digitvision = (() => {
   const SLOW = words('Not read yet', 'The server has not answered for ten seconds.');
   const REFUSED = words('Not read', 'The server gave no answer. Try again in a moment.');
   let asked = 0, away = false, coming = false, ready = '', timers = [];  // coming: a picture is on its way to Upload
-  const sent = {}, awaited = {};  // of every place: the last question that went out; does it wait for an answer about some ink?
+  // Of every place: the last question that went out; does it wait for an answer about some ink; since when is a question out?
+  const sent = {}, awaited = {}, out = {};
   const mark = (name, state, html = '') => {  // asked, reading, away, empty; none where the answer is there
     const place = find(PLACES[name]), meanwhile = place?.querySelector('.meanwhile');
     if (state) place?.setAttribute('data-state', state); else place?.removeAttribute('data-state');
@@ -64,19 +65,28 @@ window.digitvision = (() => {
     if (!front && (drawing() || !coming)) { awaited[name] = false; mark(name, 'empty', ready); }
     return front;
   };
+  const put = (name) => {  // one question at a time: two that Gradio sends in one moment come back in any order
+    const button = find('#ask_' + name), wanted = name !== 'look_inside' || find('#inside button.open');
+    if (!button || !wanted || Date.now() - (out[name] ?? 0) < LATE) return;  // what is asked meanwhile is asked at its answer
+    out[name] = Date.now();
+    button.click();
+  };
+  const answered = (name) => {  // was it the last question?
+    out[name] = 0;
+    if (sent[name] !== asked) put(name);
+    return sent[name] === asked;
+  };
   const come = (name) => {
-    if (sent[name] !== asked || coming && !drawing()) return;  // an answer to an older question
+    if (!answered(name) || coming && !drawing()) return;
     awaited[name] = false;
     mark(name);
   };
   const fail = (name) => {
-    if (sent[name] !== asked) find('#ask_' + name).click();  // Gradio forgets what was asked while the answer was awaited
-    else if (awaited[name] && !away) mark(name, 'away', REFUSED);
+    if (answered(name) && awaited[name] && !away) mark(name, 'away', REFUSED);
   };
   const ask = () => {
     wait();
-    for (const name of ['bars', 'tell', 'tell_number']) find('#ask_' + name)?.click();
-    if (find('#inside button.open')) find('#ask_look_inside').click();
+    for (const name in PLACES) put(name);
   };
   const awaitPicture = () => { coming = true; wait(); };
   const askAboutPicture = () => { coming = false; ask(); };

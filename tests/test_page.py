@@ -601,6 +601,32 @@ def test_the_answer_before_does_not_stand_there_while_another_is_awaited(page):
     expect(page.locator("#panel .panel:visible")).to_have_count(1)
 
 
+def test_a_clear_in_the_moment_when_a_question_goes_out_is_not_overtaken_by_it(page):
+    held = []
+
+    def first_with_ink(route):
+        if held or "data:image" not in (route.request.post_data or ""):
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route("**/queue/join*", first_with_ink)
+    page.evaluate("""() => {
+      const inFront = digitvision.inFront;
+      digitvision.inFront = (name, picture) => {
+        const front = inFront(name, picture);
+        if (front && name === 'bars') { digitvision.inFront = inFront; document.querySelector('#clear').click(); }
+        return front;
+      }; }""")
+    draw(page, "1")
+    expect(page.locator("#panel .panel:visible")).to_contain_text("Ready")
+    page.wait_for_timeout(1000)  # the empty pad's answer would be there by now
+    assert len(held) == 1
+    let_go(page, held)
+    page.wait_for_timeout(1000)
+    wait_for_nothing(page)
+
+
 def test_an_upload_on_its_way_takes_the_answer_before_away(page):
     page.get_by_role("button", name="Example: 3 lined paper").click()
     wait_for_answer(page, "3")
