@@ -40,11 +40,12 @@ def walk(image) -> Iterator[tuple[str, np.ndarray]]:
     pixels = lay_on_paper(to_pixels(image))
     grey = to_grey(pixels)  # (H, W)
     yield "grey", grey
-    sheet = find_sheet(pixels, grey, NARROWEST)
+    work = shrink(grey, WORK_SIDE)
+    sheet = find_sheet(pixels, grey, work, NARROWEST)
     if sheet:
         grey = to_grey(sheet.pixels)
+        work = shrink(grey, WORK_SIDE)
         yield "sheet", grey
-    work = shrink(grey, WORK_SIDE)
     dark = ink_is_dark(work)
     ink = find_ink(work, dark)
     cleaned = clean_ink(ink)

@@ -72,9 +72,11 @@ def find_field(pixels: np.ndarray) -> Field | None:
     """Return the ink of a number in pixels as `decode.to_pixels` gives them; None where there is none."""
     pixels = lay_on_paper(pixels)
     grey = to_grey(pixels)  # (H, W)
-    sheet = find_sheet(pixels, grey, 0.0)
-    grey = to_grey(sheet.pixels) if sheet else grey
     work = shrink(grey, FIELD_SIDE)
+    sheet = find_sheet(pixels, grey, work, 0.0)
+    if sheet:
+        grey = to_grey(sheet.pixels)
+        work = shrink(grey, FIELD_SIDE)
     dark = ink_is_dark(work)
     ink, scale, left, top = _clean(work, dark), grey.shape[1] / work.shape[1], 0, 0
     box = ink_box(ink)

@@ -27,9 +27,12 @@ class Sheet(NamedTuple):
     matrix: np.ndarray
 
 
-def find_sheet(pixels: np.ndarray, grey: np.ndarray, narrowest: float) -> Sheet | None:
+def find_sheet(pixels: np.ndarray, grey: np.ndarray, small: np.ndarray, narrowest: float) -> Sheet | None:
     """Return the sheet with something written on it that a picture shows, the one on it where two lie on one another: a note on a
-    table on a dark floor. None where there is none. Takes what `_lowest_sheet` takes."""
+    table on a dark floor. None where there is none. Takes what `_lowest_sheet` takes, and `small`, `grey` reduced to any size at
+    which a drawing can be told."""
+    if _is_a_drawing(small, narrowest):
+        return None
     lower = _lowest_sheet(pixels, grey, narrowest)
     upper = lower and _lowest_sheet(lower.pixels, to_grey(lower.pixels), narrowest)
     return Sheet(upper.pixels, lower.matrix @ upper.matrix) if upper else lower
@@ -45,7 +48,7 @@ def _lowest_sheet(pixels: np.ndarray, grey: np.ndarray, narrowest: float) -> She
     if min(grey.shape) < SHEET_SIDE // 2:
         return None
     small = cv2.blur(shrink(grey, SHEET_SIDE), (3, 3))
-    if _is_a_drawing(small, 11 if narrowest else 5):
+    if _is_a_drawing(small, narrowest):
         return None
     zoom = grey.shape[1] / small.shape[1]
     for mask in _levels(small):
@@ -57,9 +60,10 @@ def _lowest_sheet(pixels: np.ndarray, grey: np.ndarray, narrowest: float) -> She
     return None
 
 
-def _is_a_drawing(grey: np.ndarray, stroke: int) -> bool:
-    """Say at once, of most pictures, that there is no sheet: the rim is even, and what differs from it is strokes, narrower than
-    `stroke` pixels."""
+def _is_a_drawing(grey: np.ndarray, narrowest: float) -> bool:
+    """Say at once, of most pictures, that there is no sheet: the rim is even, and what differs from it is strokes, wider where a
+    sheet would hold one digit."""
+    stroke = round((0.086 if narrowest else 0.039) * max(grey.shape))  # pixels
     rim = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     least, most = int(rim.min()), int(rim.max())
     if most - least >= SHEET_CONTRAST:

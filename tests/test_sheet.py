@@ -29,7 +29,8 @@ def lay(paper: np.ndarray, turn: float = 0, table=(120, 85, 60), around: int = 1
 
 
 def sheet_in(picture: np.ndarray, narrowest: float = 0.0):
-    return find_sheet(picture, to_grey(picture), narrowest)
+    grey = to_grey(picture)
+    return find_sheet(picture, grey, grey, narrowest)
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
