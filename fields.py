@@ -26,7 +26,7 @@ from preprocess import is_blob
 from recognize import DIGITS, NUMBERS, ODD, Recognizer
 from rules import Rule
 from segments import BIT, Field, Pieces, box_of, count_lines, cut, find_field, picture_of
-from signs import choose, digits_but, percent_in, slashes_in
+from signs import choose, digits_but, has_fence, percent_in, slashes_in
 
 STRING_ERROR = 0.05  # share of wrong answers among the sure ones; a string has many digits that can be wrong
 ALTERNATIVES = 5  # strings that are named
@@ -227,6 +227,7 @@ class FieldReader:
         tops, feet = pieces.boxes[:, 1], pieces.boxes[:, 1] + pieces.boxes[:, 3]
         unread = sum(sign == "*" and feet[chosen].max() - tops[chosen].min() > 0.7 * pieces.height for chosen, sign in signs)
         sure = confidence >= self.sure and unread < len(text)  # ink as high as the digits, and as much of it, is no dirt
+        sure = sure and not has_fence(pieces, text, way)
         reading = NumberReading(
             text, "".join(sign for _, sign in order), [DigitBox(box(each.chosen), each.probabilities) for each in way.digits],
             [Alternative(other, min(confidence, share)) for share, other in sorted(guesses, reverse=True)[:ALTERNATIVES]],

@@ -131,6 +131,12 @@ def is_date(parts: Sequence[str]) -> bool:
             and (len(year) == 2 or len(year) == 4 and year[:2] in ("19", "20")))
 
 
+def has_fence(pieces: Pieces, text: str, way: Way) -> bool:
+    """Say whether three 1s in a row were cut off one thing: strokes of an N, M or H, as in No 52, more often than of a number."""
+    of = [pieces.things[digit.first] for digit in way.digits]
+    return any(text[place:place + 3] == "111" and len(set(of[place:place + 3])) == 1 for place in range(len(text) - 2))
+
+
 # --- percent signs --------------------------------------------------------------------------------------------------------
 
 class Ring(NamedTuple):

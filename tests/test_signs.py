@@ -118,3 +118,10 @@ def test_hatching_and_foam_are_given_up_quickly(reader, what):
     start = time.perf_counter()
     assert reader.read(page).verdict != "number"
     assert time.perf_counter() - start < 2 and MOST < 10
+
+
+@pytest.mark.parametrize("text", ["N47", "N0,47", "N471"])
+def test_an_n_before_a_number_is_not_surely_three_1s(reader, text):
+    reading = reader.read(make_number(text, pen=7)[0])
+    assert reading.confidence > reader.sure and reading.verdict == "unsure"
+    assert reader.read(make_number("111" + text[1:], pen=7)[0]).verdict == "number"
