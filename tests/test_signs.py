@@ -5,7 +5,7 @@ import time
 import cv2
 import numpy as np
 import pytest
-from conftest import make_number
+from conftest import HIGH, make_number
 
 from fields import FieldReader
 from segments import cut, find_field
@@ -56,6 +56,14 @@ def test_a_slash_leans_more_than_the_number_that_it_stands_in(reader):
     slanted = cv2.warpAffine(make_number("417", gap=0.6)[0], np.float32([[1, -0.3, 0.3 * high], [0, 1, 0]]),
                              (wide + int(0.3 * high), high), borderValue=255)
     assert reader.read(slanted).verdict == "number" and reader.read(slanted).text == "417"
+
+
+def test_what_has_a_dot_beside_it_is_no_slash(reader):
+    picture = strokes_beside(0.5, high=1.4)
+    ink = np.argwhere(picture < 128)
+    cv2.circle(picture, ((ink[:, 1].min() + ink[:, 1].max()) // 2 + 8, 40 + HIGH), 5, 0, -1, cv2.LINE_AA)
+    reading = reader.read(picture)
+    assert (reading.text, reading.display) == ("417", "41.7")
 
 
 def test_a_rule_says_which_strokes_are_slashes(reader):
