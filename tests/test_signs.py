@@ -1,6 +1,7 @@
 """Slashes and percent signs are signs where they stand out from the digits, and doubts where they do not."""
 
 import time
+from itertools import product
 
 import cv2
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 from conftest import HIGH, make_number
 
 from fields import FieldReader
-from segments import cut, find_field
-from signs import MOST, belief, is_date, percent_in, stroke_of
+from lattice import best_ways, score
+from segments import cut, find_field, picture_of
+from signs import MOST, Choice, Stroke, belief, evidence, is_date, percent_in, slashes_in, stroke_of
 
 
 @pytest.fixture(scope="module")
@@ -31,22 +33,59 @@ def test_dots_and_dashes_stay_what_they_are(reader, text):
     assert (reading.display, reading.verdict) == (text, "number")
 
 
-def strokes_beside(*leans: float, high: float = 1.0) -> np.ndarray:
-    """Return a picture of 4 and 7 with straight strokes between them that lean so, as high as the digits or `high` of them."""
-    picture = make_number("4" + "1" * len(leans) + "7", gap=0.6)[0]
-    _, _, boxes, _ = cv2.connectedComponentsWithStats((picture < 128).view(np.uint8))
-    for (x, y, wide, tall, _), lean in zip(sorted(boxes[1:].tolist())[1:-1], leans, strict=True):
-        picture[:, x:x + wide] = 255
-        middle, foot, reach = x + wide / 2, y + tall / 2 + high * tall / 2 - 5, high * tall - 10
-        ends = np.round([(middle - lean * reach / 2, foot), (middle + lean * reach / 2, foot - reach)]).astype(int).tolist()
-        cv2.line(picture, *ends, 0, 9, cv2.LINE_AA)
+def strokes_beside(*leans: float, high: float = 1.0, pen: int = 9, text: str = "") -> np.ndarray:
+    """Return a picture of a number, 4 and 7 with 1s between them, that has straight strokes for 1s; they lean so, and are `high` in
+    heights of a digit."""
+    text = text or "4" + "1" * len(leans) + "7"
+    picture, boxes = make_number(text, gap=0.6)
+    leans = iter(leans)
+    for x, y, wide, tall in (box for box, digit in zip(boxes, text, strict=True) if digit == "1"):
+        lean, reach = next(leans), high * tall - pen
+        picture[:, round(x) - 3:round(x + wide) + 3] = 255
+        foot = np.array([x + wide / 2 - lean * reach / 2, y + tall / 2 + reach / 2])
+        cv2.line(picture, *np.round([foot, foot + (lean * reach, -reach)]).astype(int).tolist(), 0, pen, cv2.LINE_AA)
     return picture
+
+
+def choices_in(reader: FieldReader, picture: np.ndarray) -> list[Choice]:
+    """Return what a picture's 1s may be."""
+    opened = reader._open(picture)
+    seen = np.stack([picture_of(opened.field.ink, opened.pieces, group.chosen) for group in opened.groups])
+    ways = best_ways(opened.pieces, score(opened.pieces, opened.groups, reader.recognizer.probabilities(seen)))
+    return slashes_in(opened.pieces, *next(iter(ways.items())))
+
+
+def test_slashes_are_two_at_most_apart_from_one_another_and_straight(reader):
+    assert {choice.places for choice in choices_in(reader, strokes_beside(0.4, 0.4, 0.4))} == {(), (1,), (2,), (3,), (1, 3)}
+    assert len(choices_in(reader, strokes_beside(*[0.3] * 12))) <= 1 + MOST + MOST * (MOST - 1) / 2
+    for picture in (strokes_beside(0.0, pen=25), strokes_beside(-0.5), make_number("4")[0], make_number("14")[0]):
+        assert choices_in(reader, picture) == [(1.0, ())]
+
+
+def test_a_date_tells_that_an_upright_stroke_is_a_slash(reader):
+    dated = strokes_beside(-0.1, 0.5, high=1.15, text="514175")
+    assert reader.read(dated).display == "5/4/75"
+    assert reader.read(strokes_beside(-0.1, high=1.15, text="5147")).display == "5147"
+
+
+def test_what_makes_a_stroke_a_slash():
+    digit = Stroke(0.1, 0.4, 10, 50, -1.0, 10.0)
+    usual = Stroke(0.4, 0.1, 10, 50, -4.0, 10.0)
+
+    def slash(stroke: Stroke = usual, other: Stroke = digit) -> float:
+        return evidence([other, stroke, digit], (1,), 40.0)
+
+    assert slash(usual._replace(lean=0.5)) > slash() > slash(usual._replace(spread=0.2))
+    assert slash(usual._replace(top=8)) > slash() < slash(usual._replace(foot=52))
+    assert slash(other=digit._replace(mixed=-4.0)) < slash()
+    assert slash(other=digit._replace(top=5)) < slash() > slash(other=digit._replace(foot=55))
 
 
 def test_a_stroke_is_a_1_a_doubt_and_a_slash_the_more_it_leans_and_stands_out(reader):
     readings = [reader.read(strokes_beside(lean, high=high)) for lean, high in ((0.0, 1.0), (0.45, 1.0), (0.5, 1.4))]
     assert [reading.display for reading in readings] == ["417", "417", "4/7"]
     assert [reading.verdict for reading in readings] == ["number", "unsure", "number"]
+    assert readings[1].confidence < reader.sure
     assert readings[1].alternatives[0].text == "47" and readings[1].message == "Unsure: 417 or 47?"
 
 
@@ -56,6 +95,12 @@ def test_a_slash_leans_more_than_the_number_that_it_stands_in(reader):
     slanted = cv2.warpAffine(make_number("417", gap=0.6)[0], np.float32([[1, -0.3, 0.3 * high], [0, 1, 0]]),
                              (wide + int(0.3 * high), high), borderValue=255)
     assert reader.read(slanted).verdict == "number" and reader.read(slanted).text == "417"
+
+
+def test_a_rule_settles_a_doubt(reader):
+    picture = strokes_beside(0.45)
+    assert [(reading.display, reading.verdict) for reading in (reader.read(picture, rule) for rule in (r"\d{2}", r"\d{3}"))] == [
+        ("4/7", "number"), ("417", "number")]
 
 
 def test_what_has_a_dot_beside_it_is_no_slash(reader):
@@ -71,6 +116,7 @@ def test_a_rule_says_which_strokes_are_slashes(reader):
     assert reader.read(picture, r"\d{6}").display == "14/10/75"
     ruled = reader.read(picture, r"\d{8}")
     assert (ruled.text, ruled.ink_text, ruled.by_rule) == ("14110175", "141075", True)
+    assert reader.read(make_number("75%")[0], r"\d{4,5}").text.startswith("75")  # if it has to be, the sign is digits
 
 
 @pytest.mark.parametrize("parts, date", [
@@ -101,17 +147,29 @@ def test_a_stroke_has_the_lean_and_the_spread_that_it_was_drawn_with(lean):
     assert (stroke.top, stroke.foot) == (points[:, 0].min(), points[:, 0].max() + 1)
 
 
-def test_a_dot_behind_a_nine_is_no_percent_sign():
-    pieces = cut(find_field(make_number("75%")[0]).ink)
-    assert len(percent_in(pieces)) == 3
-    nine = np.full((200, 200), 255, np.uint8)
-    cv2.circle(nine, (60, 60), 20, 0, 7, cv2.LINE_AA)
-    cv2.line(nine, (100, 30), (55, 150), 0, 7, cv2.LINE_AA)
-    cv2.line(nine, (82, 60), (92, 52), 0, 7, cv2.LINE_AA)
-    for radius, found in ((6, False), (18, True)):  # a dot, a ring
-        picture = nine.copy()
-        cv2.circle(picture, (110, 140 - radius), radius, 0, 7, cv2.LINE_AA)
-        assert bool(percent_in(cut(find_field(picture).ink))) == found
+@pytest.mark.parametrize("what, found", [
+    ("rings", True), ("dots", True), ("ring above touching", True), ("ring above touching, dot below", False),
+    ("ring above touching, another hole", False), ("no stroke", False), ("upright", False),
+    ("stroke on the left", False), ("foam", False),
+])
+def test_a_percent_sign_is_two_rings_and_a_stroke_between_them(what, found):
+    picture = np.full((240, 340), 255, np.uint8)
+    cv2.putText(picture, "4", (20, 165), cv2.FONT_HERSHEY_SIMPLEX, 5, 0, 9, cv2.LINE_AA)
+    left, right = (130, 200) if what == "stroke on the left" else (250, 190) if what == "no stroke" else (200, 200)
+    radii = (5, 5) if what == "dots" else (18, 5) if what.endswith("dot below") else (18, 18)
+    for (x, y), radius in zip(((175, 75), (235, 145)), radii, strict=True):
+        cv2.circle(picture, (x, y), radius, 0, 7 if radius > 5 else -1, cv2.LINE_AA)
+    if what != "no stroke":
+        aslant = 0 if what == "upright" else 35 if left == right else 10
+        cv2.line(picture, (left - aslant, 170), (left + aslant, 50), 0, 7, cv2.LINE_AA)
+    if "touching" in what:
+        cv2.line(picture, (175, 75 - 18), (232, 57), 0, 7, cv2.LINE_AA)
+    if what.endswith("another hole"):
+        cv2.circle(picture, (175, 120), 18, 0, 7, cv2.LINE_AA)
+        cv2.line(picture, (175, 92), (175, 102), 0, 7, cv2.LINE_AA)
+    for x, y in product(range(150, 290, 26), (20, 200)) if what == "foam" else ():
+        cv2.circle(picture, (x, y), 7, 0, 3, cv2.LINE_AA)
+    assert bool(percent_in(cut(find_field(picture).ink))) == found
 
 
 @pytest.mark.parametrize("what", ["slashes", "rings"])
