@@ -150,14 +150,14 @@ def test_a_stroke_has_the_lean_and_the_spread_that_it_was_drawn_with(lean):
 @pytest.mark.parametrize("what, found", [
     ("rings", True), ("dots", True), ("ring above touching", True), ("ring above touching, dot below", False),
     ("ring above touching, another hole", False), ("no stroke", False), ("upright", False),
-    ("stroke on the left", False), ("foam", False),
+    ("stroke on the left", False), ("ring above far off", False), ("foam", False),
 ])
 def test_a_percent_sign_is_two_rings_and_a_stroke_between_them(what, found):
     picture = np.full((240, 340), 255, np.uint8)
     cv2.putText(picture, "4", (20, 165), cv2.FONT_HERSHEY_SIMPLEX, 5, 0, 9, cv2.LINE_AA)
     left, right = (130, 200) if what == "stroke on the left" else (250, 190) if what == "no stroke" else (200, 200)
     radii = (5, 5) if what == "dots" else (18, 5) if what.endswith("dot below") else (18, 18)
-    for (x, y), radius in zip(((175, 75), (235, 145)), radii, strict=True):
+    for (x, y), radius in zip(((138 if what.endswith("far off") else 175, 75), (235, 145)), radii, strict=True):
         cv2.circle(picture, (x, y), radius, 0, 7 if radius > 5 else -1, cv2.LINE_AA)
     if what != "no stroke":
         aslant = 0 if what == "upright" else 35 if left == right else 10
@@ -169,6 +169,16 @@ def test_a_percent_sign_is_two_rings_and_a_stroke_between_them(what, found):
         cv2.line(picture, (175, 92), (175, 102), 0, 7, cv2.LINE_AA)
     for x, y in product(range(150, 290, 26), (20, 200)) if what == "foam" else ():
         cv2.circle(picture, (x, y), 7, 0, 3, cv2.LINE_AA)
+    assert bool(percent_in(cut(find_field(picture).ink))) == found
+
+
+@pytest.mark.parametrize("start, found", [(82, True), (20, False)])
+def test_the_end_of_a_bar_is_no_dot(start, found):
+    picture = np.full((240, 340), 255, np.uint8)
+    cv2.line(picture, (start, 75), (98, 75), 0, 12)  # a dot, or what is left of a bar in the end of the line
+    cv2.line(picture, (95, 170), (175, 50), 0, 7, cv2.LINE_AA)
+    cv2.circle(picture, (170, 145), 8, 0, -1, cv2.LINE_AA)
+    cv2.line(picture, *(((275, 170), (275, 50)) if found else ((290, 170), (290, 50))), 0, 7, cv2.LINE_AA)
     assert bool(percent_in(cut(find_field(picture).ink))) == found
 
 
