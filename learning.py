@@ -52,6 +52,9 @@ def open_teachers(names: str) -> list[DigitNet]:
         raise type(error)(str(error).replace("--weights", "--teacher")) from error
 
 
+KEPT_BYTES = 2**25 - 2**16  # glibc heeds no block over 32 MB
+
+
 class Diverged(ValueError):
     """The loss of a run is no longer a number."""
 
@@ -70,7 +73,7 @@ class Run:
         if precision == "auto":
             precision = "bfloat16" if multiplies_bfloat16(self.device) else "float32"
         self.config = replace(config, precision=precision, teacher=",".join(net.facts.get("hash", "")[:12] for net in teachers))
-        self.net = DigitNet(channels=[int(width) for width in config.channels.split(",")])
+        self.net = DigitNet(channels=[int(width) for width in config.channels.split(",")], lean=bool(config.lean))
         self.net = self.net.to(self.device, memory_format=torch.channels_last)
         self.teachers = [net.folded().to(self.device) for net in teachers]
         self.average, self.move = copy.deepcopy(self.net), get_ema_multi_avg_fn(config.averaging)
@@ -85,6 +88,9 @@ class Run:
         self.labels = pictures.labels.to(self.device)
         self.epoch, self.step, self.history = 0, 0, []
         self.steps_an_epoch = max(1, len(pictures) // config.batch_size)
+        # Once it has seen a block of this size go, glibc keeps what a step frees for the next one (mallopt(3), M_MMAP_THRESHOLD);
+        # else it is given back and taken anew page by page: a tenth of a step, a sixth of a small one.
+        torch.empty(KEPT_BYTES, dtype=torch.uint8)
 
     def train_step(self, rows: torch.Tensor, random: torch.Generator) -> torch.Tensor:
         """Learn from the pictures of these rows; return the loss, before the step, as a tensor without dimensions."""

@@ -57,23 +57,23 @@ class DigitNet(
 
     A 5x5 stem with stride 2 and a 3x3 layer on 14x14, a 3x3 layer with stride 2 and two more on 7x7, each with batch norm and
     ReLU, and a fully connected head. `channels` are the widths of the layers on 14x14, of the one that leads to 7x7, and of the
-    last two. `facts` is the JSON of the weights file's header, {} for a network that was not loaded; `temperature` (a positive
-    number) divides the logits.
+    last two. A `lean` network is that of the quick recipe: three layers without a border, on 12x12, 5x5 and 3x3, of these widths.
+    `facts` is the JSON of the weights file's header, {} for a network that was not loaded; `temperature` (a positive number)
+    divides the logits.
     """
 
-    def __init__(self, channels: list[int] = (32, 64, 128)):
+    def __init__(self, channels: list[int] = (32, 64, 128), lean: bool = False):
         super().__init__()
         stem, middle, last = channels
-        self.features = nn.Sequential(
-            *_layer(1, stem, kernel=5, stride=2),  # (B, stem, 14, 14)
-            *_layer(stem, stem),
-            *_layer(stem, middle, stride=2),  # (B, middle, 7, 7)
-            *_layer(middle, last),
-            *_layer(last, last),
-            nn.Flatten(),  # (B, 49 * last); where a stroke lies tells digits apart
-        )
-        self.head = nn.Linear(49 * last, 10)
-        self.channels = list(channels)
+        if lean:
+            layers = [*_layer(1, stem, kernel=5, stride=2, border=0),  # (B, stem, 12, 12)
+                      *_layer(stem, middle, stride=2, border=0), *_layer(middle, last, border=0)]  # (B, last, 3, 3)
+        else:
+            layers = [*_layer(1, stem, kernel=5, stride=2, border=2), *_layer(stem, stem),  # (B, stem, 14, 14)
+                      *_layer(stem, middle, stride=2), *_layer(middle, last), *_layer(last, last)]  # (B, last, 7, 7)
+        self.features = nn.Sequential(*layers, nn.Flatten())  # where a stroke lies tells digits apart
+        self.head = nn.Linear((9 if lean else 49) * last, 10)
+        self.channels, self.lean = list(channels), lean
         self.facts: dict = {}
         self.temperature = 1.0
 
@@ -81,10 +81,11 @@ class DigitNet(
         """Return logits (B, 10) for float images (B, 1, 28, 28), normalised as `preprocess.to_tensor` does.
 
         In eval mode those of a picture in doubt are the mean of two looks, at the picture and at the picture moved by half a pixel
-        down and to the right: pixels between pixels are what a network knows best that learned from turned and bent pictures.
+        down and to the right: pixels between pixels are what a network knows best that learned from turned and bent pictures. A
+        lean network, which learned from pictures as they are, looks once.
         """
         first = self.head(self.features(images))
-        if self.training:
+        if self.training or self.lean:
             return first
         again = self._shares(first).amax(dim=1, keepdim=True) < SURE  # (B, 1)
         return torch.where(again, (first + self._second_look(images)) / 2, first)
@@ -98,7 +99,7 @@ class DigitNet(
         logits = self.head(self.features(images))
         probabilities = self._shares(logits)
         again = probabilities.amax(dim=1) < SURE  # (B,)
-        if again.any():
+        if again.any() and not self.lean:
             probabilities[again] = self._shares((logits[again] + self._second_look(images[again])) / 2)
         return probabilities
 
@@ -142,16 +143,17 @@ class DigitNet(
         return ModelCard.load(HERE / ("MODEL_CARD.md" if (HERE / "MODEL_CARD.md").exists() else "README.md"))
 
 
-def _layer(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
-    """Return convolution, batch norm and ReLU; size kept but for the stride."""
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False)
+def _layer(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, border: int = 1) -> list[nn.Module]:
+    """Return convolution, batch norm and ReLU; `border` is in pixels of nothing around the input."""
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=border, bias=False)
     return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
 
 
 def save_weights(net: DigitNet, path: str | Path) -> None:
     """Write tensors, as float32, and header into one file by `write_whole`. Raises OSError with a sentence."""
     tensors = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in net.state_dict().items()}
-    write_whole(path, pack(tensors, {**net.facts, "channels": net.channels, "temperature": net.temperature}))
+    facts = {**net.facts, "channels": net.channels, "lean": net.lean, "temperature": net.temperature}
+    write_whole(path, pack(tensors, facts))
 
 
 def load_weights(path: str | Path) -> DigitNet:
@@ -182,12 +184,12 @@ def to_net(content: bytes, name: str) -> DigitNet:
     if "channels" not in facts:
         raise ValueError(FOREIGN.format(name))
     try:
-        channels, temperature = facts["channels"], facts["temperature"]
-        if not all(type(width) is int and width > 0 for width in channels) or not (
+        channels, lean, temperature = facts["channels"], facts.get("lean", False), facts["temperature"]
+        if not all(type(width) is int and width > 0 for width in channels) or type(lean) is not bool or not (
                 type(temperature) in (int, float) and 0 < temperature < 100):
             raise ValueError("numbers that cannot be")
         with torch.device("meta"):  # shapes alone: no width, however large, takes memory before the file is known to fill it
-            expected = DigitNet(channels=channels).state_dict()
+            expected = DigitNet(channels=channels, lean=lean).state_dict()
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"The header of {name} is damaged. {REMEDY}") from error
     wrong = sorted(expected.keys() ^ tensors.keys())
@@ -197,7 +199,7 @@ def to_net(content: bytes, name: str) -> DigitNet:
                          f"shape. Name a file that train.py wrote.")
     if any(expected[each].dtype != tensor.dtype or not tensor.isfinite().all() for each, tensor in tensors.items()):
         raise ValueError(f"{name} holds numbers that are not finite, or whole ones where there must be others. {REMEDY}")
-    net = DigitNet(channels=channels)
+    net = DigitNet(channels=channels, lean=lean)
     net.load_state_dict(tensors)
     net.facts, net.temperature = facts, float(temperature)
     return net.eval()

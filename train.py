@@ -1,7 +1,7 @@
 """Learn from MNIST, and from pen strokes and folders of pictures, and write weights/.
 
     python train.py --strokes digits.npz,letters.npz,symbols.npz     the recipe of the weights in this repository
-    python train.py --recipe quick                                   one epoch of a small network, for trying things
+    python train.py --recipe quick                                   a small network in ten seconds, for trying things
 
 Every setting is a field of `recipe.TrainConfig`; its flag appears by itself.
 """
@@ -128,7 +128,7 @@ def train_and_save(config: TrainConfig, resume: bool = False) -> DigitNet:
         net.facts["numbers"] = calibrate_numbers(FieldReader(Recognizer(net)), unseen)
     Recognizer(net).check()  # what could not be opened replaces nothing
     save_weights(net, out / WEIGHTS_FILE)
-    write_whole(out / "config.json", (json.dumps({"channels": net.channels}, indent=2) + "\n").encode())
+    write_whole(out / "config.json", (json.dumps({"channels": net.channels, "lean": net.lean}, indent=2) + "\n").encode())
     (out / CHECKPOINT).unlink(missing_ok=True)
     print(f"wrote {out / WEIGHTS_FILE}: {100 * net.facts['validation_accuracy']:.2f} % on {len(run.validation):,} validation "
           f"digits, temperature {net.temperature:.3f}, in {time.perf_counter() - started:.0f} s")

@@ -28,8 +28,17 @@ def header(path) -> dict:
         return opened.metadata()
 
 
-def test_ten_logits_for_every_picture():
-    assert DigitNet(channels=[4, 6, 8]).eval()(torch.zeros(3, 1, 28, 28)).shape == (3, 10)
+@pytest.mark.parametrize("lean", [False, True])
+def test_ten_logits_for_every_picture(lean):
+    assert DigitNet(channels=[4, 6, 8], lean=lean).eval()(torch.zeros(3, 1, 28, 28)).shape == (3, 10)
+
+
+def test_a_lean_network_comes_back_as_it_was_saved_and_looks_once(tmp_path):
+    net = DigitNet(channels=[4, 6, 8], lean=True).eval()
+    save_weights(net, tmp_path / "model.safetensors")
+    back, images = load_weights(tmp_path / "model.safetensors"), torch.randn(3, 1, 28, 28)
+    once = net.head(net.features(images))  # none of the three is sure
+    assert back.lean and torch.equal(back(images), once) and torch.allclose(back.probabilities(images), once.softmax(1))
 
 
 def test_probabilities_are_the_softmax_of_the_logits_over_the_temperature():
@@ -72,7 +81,7 @@ def test_saving_what_was_loaded_writes_the_same_bytes(file, tmp_path):
 
 def test_save_pretrained_writes_weights_config_and_card(file, tmp_path):
     load_weights(file).save_pretrained(tmp_path / "copy")
-    assert json.loads((tmp_path / "copy" / "config.json").read_text()) == {"channels": [4, 6, 8]}
+    assert json.loads((tmp_path / "copy" / "config.json").read_text()) == {"channels": [4, 6, 8], "lean": False}
     assert (tmp_path / "copy" / "model.safetensors").read_bytes() == file.read_bytes()
     assert ModelCard.load(tmp_path / "copy" / "README.md").data.library_name == "digitvision"
 
@@ -91,7 +100,7 @@ def test_a_folder_wins_over_a_hub_id_of_the_same_name(file, tmp_path, monkeypatc
 
 def test_the_shipped_weights_are_small_and_their_config_is_the_constructors():
     assert (WEIGHTS / "model.safetensors").stat().st_size <= 2_000_000
-    assert json.loads((WEIGHTS / "config.json").read_text()) == {"channels": find_weights().channels}
+    assert json.loads((WEIGHTS / "config.json").read_text()) == {"channels": find_weights().channels, "lean": False}
 
 
 def test_everything_about_the_weights_is_in_the_one_file():

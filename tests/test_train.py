@@ -283,6 +283,7 @@ def test_a_rotation_turns_the_picture():
     (["--epochs", "0"], "--epochs 0 is out of range"),
     (["--lr", "nan"], "--lr nan is out of range"),
     (["--channels", "8,12"], "is not three widths"),
+    (["--lean", "2"], "--lean 2 is out of range"),
     (["--channels", "8,12,9999999"], "is not three widths"),
     (["--search", "-1"], "--search -1 is out of range"),
     (["--precision", "float8"], "--precision float8 is unknown"),
