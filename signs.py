@@ -33,7 +33,7 @@ ABOVE, BELOW = 18.3, 23.5  # for what it reaches above the highest and below the
 ONE, TWO, DATE = -4.0, -4.0, -0.5  # a slash somewhere; two of them somewhere; two of them where they make a date
 DAY, YEAR = 1.4, 3.9  # for every day or month of two digits, and for a year of four: by chance one in four and one in fifty are one
 
-# A percent sign, in heights of the line; found in 150 of 240, of training writers and printed, and in no number of 11,235
+# A percent sign, in heights of the line; found in 150 of 240, of training writers and printed, and in no other picture of 11,235
 TAIL = 1.7  # it, and what is left of it that matters
 RING, HOLE = (0.08, 0.65), (0.08, 0.5)  # sides of a ring or a dot that stands free, and of the hole of one that the stroke touches
 ACROSS, DOWN = (0.1, 1.1), (0.2, 1.0)  # from the middle of the ring above to that of the ring below
