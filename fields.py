@@ -26,6 +26,7 @@ from preprocess import is_blob
 from recognize import DIGITS, NUMBERS, ODD, Recognizer
 from rules import Rule
 from segments import BIT, Field, Pieces, box_of, count_lines, cut, find_field, picture_of
+from signs import choose, digits_but, has_fence, percent_in, slashes_in
 
 STRING_ERROR = 0.05  # share of wrong answers among the sure ones; a string has many digits that can be wrong
 ALTERNATIVES = 5  # strings that are named
@@ -44,8 +45,8 @@ class DigitBox(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """What stands among the digits and is none: `box` as a digit's; `sign` ".", ",", "-", "'", "*" for any other, or "" for what
-    lies above or below the line."""
+    """What stands among the digits and is none: `box` as a digit's; `sign` ".", ",", "-", "'", "/", "%", "*" for any other, or ""
+    for what lies above or below the line."""
 
     box: tuple[float, float, float, float]
     sign: str
@@ -63,7 +64,7 @@ class NumberReading:
     """What was read in one picture.
 
     text: the digits, left to right, no separators; "" where there are none
-    display: the digits with what stands among them: ".", ",", "-", "'", or "*" for any other sign
+    display: the digits with what stands among them: ".", ",", "-", "'", "/", "%", or "*" for any other sign
     digits: a DigitBox for every digit of the text
     alternatives: up to five other strings, the likeliest first
     confidence: the probability, 0 to 1, that the text is right
@@ -189,8 +190,19 @@ class FieldReader:
     def _judge(self, opened: Opened, looks: list[Candidate], rule: Rule | None) -> NumberReading:
         """Return the reading of a field from the candidates that the network has seen."""
         field, pieces, _, zoom = opened
-        alone = best_ways(pieces, looks)
-        ways = best_ways(pieces, looks, rule) if rule else alone
+        percent = dict.fromkeys(percent_in(pieces), "%")  # pieces that are signs, where the network sees digits
+        alone = best_ways(pieces, looks, known=percent.keys())
+        whole, first = next(iter(alone.items()))
+        choices = slashes_in(pieces, whole, first)
+
+        def signs_with(places: tuple[int, ...]) -> dict[int, str]:
+            return percent | {piece: "/" for place in places for piece in first.digits[place].chosen}
+
+        if choices[0].places:
+            alone = best_ways(pieces, looks, known=signs_with(choices[0].places).keys())
+        certainty, places = choose(choices, whole, rule)
+        known = signs_with(places)
+        ways = best_ways(pieces, looks, rule, known.keys()) or best_ways(pieces, looks, rule) if rule else alone
         ink_text = next(iter(alone))
 
         def box(chosen: list[int]) -> tuple[float, float, float, float]:
@@ -204,18 +216,21 @@ class FieldReader:
             return NumberReading.without_digits("not_a_number", message, ink_text, marks)
         probabilities, doubt = shares(ways), doubts(pieces, ways)
         (text, way), *others = ways.items()
-        confidence = self.confidence(doubt)
-        rest = (1 - confidence) / max(1 - probabilities[text], 1e-9)
-        signs = [(chosen, sign_of(pieces, way, chosen)) for chosen in things_of(pieces, way.signs)]
+        alike = self.confidence(doubt)  # that the strokes which are digits are these
+        confidence, rest = certainty * alike, certainty * (1 - alike) / max(1 - probabilities[text], 1e-9)
+        guesses = [(rest * probabilities[other], other) for other, _ in others if other]
+        guesses += [(share * alike, digits_but(whole, each)) for share, each in choices if each != places and not rule]
+        signs = [(chosen, known.get(chosen[0]) or sign_of(pieces, way, chosen)) for chosen in things_of(pieces, way.signs, known)]
         marks = tuple(Mark(box(chosen), sign) for chosen, sign in signs)
         order = sorted([(each.first, digit) for each, digit in zip(way.digits, text, strict=True)]
                        + [(chosen[0], sign) for chosen, sign in signs])
         tops, feet = pieces.boxes[:, 1], pieces.boxes[:, 1] + pieces.boxes[:, 3]
         unread = sum(sign == "*" and feet[chosen].max() - tops[chosen].min() > 0.7 * pieces.height for chosen, sign in signs)
         sure = confidence >= self.sure and unread < len(text)  # ink as high as the digits, and as much of it, is no dirt
+        sure = sure and not has_fence(pieces, text, way)
         reading = NumberReading(
             text, "".join(sign for _, sign in order), [DigitBox(box(each.chosen), each.probabilities) for each in way.digits],
-            [Alternative(other, min(confidence, rest * probabilities[other])) for other, _ in others if other][:ALTERNATIVES],
+            [Alternative(other, min(confidence, share)) for share, other in sorted(guesses, reverse=True)[:ALTERNATIVES]],
             confidence, "number" if sure else "unsure", "", doubt, text != ink_text, ink_text, marks)
         return replace(reading, message=message_of(reading, rule, pieces.specks))
 
@@ -236,11 +251,14 @@ def to_json(reading: NumberReading) -> dict:
             "marks": [{"sign": mark.sign, "box": list(mark.box)} for mark in reading.marks]}
 
 
-def things_of(pieces: Pieces, chosen: tuple[int, ...]) -> list[list[int]]:
-    """Return pieces together with those that the same thing was cut into, if they are neighbours."""
+def things_of(pieces: Pieces, chosen: tuple[int, ...], known: dict[int, str]) -> list[list[int]]:
+    """Return pieces together with those that the same thing or percent sign was cut into, if they are neighbours; `known` are those
+    that are signs, and which."""
     found: list[list[int]] = []
     for piece in sorted(chosen):
-        if found and piece == found[-1][-1] + 1 and pieces.things[piece] == pieces.things[piece - 1]:
+        sign, before = known.get(piece), known.get(piece - 1)
+        same = pieces.things[piece] == pieces.things[piece - 1] or sign == "%"
+        if found and piece == found[-1][-1] + 1 and same and sign == before:
             found[-1].append(piece)
         else:
             found.append([piece])

@@ -1,6 +1,6 @@
 """From the pieces of a number to its likeliest strings: which pieces are a digit together, and the best paths through them."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from heapq import heappushpop
 from typing import NamedTuple
 
@@ -171,8 +171,9 @@ def swallowed(pieces: Pieces, groups: list[Group], scores: np.ndarray) -> np.nda
     return likely
 
 
-def signs_of(pieces: Pieces) -> list[tuple[int, int, float]]:
-    """Return (first, last, cost) of what may be taken for no digit: every piece, and every thing that was cut into neighbours."""
+def signs_of(pieces: Pieces, known: Set[int] = frozenset()) -> list[tuple[int, int, float]]:
+    """Return (first, last, cost) of what may be taken for no digit: every piece, and every thing that was cut into neighbours. What
+    is `known` to be none, with all of its pieces, costs nothing."""
     found = []
     for thing in np.unique(pieces.things):
         rows = np.flatnonzero(pieces.things == thing)
@@ -188,16 +189,19 @@ def signs_of(pieces: Pieces) -> list[tuple[int, int, float]]:
             cost = min(cost, COSTS["dash"] * high)
         if last - first == len(rows) - 1:  # no pieces of other things between its own
             found.append((first, last, float(cost)))
-    return found
+    return [(first, last, 0.0 if known >= set(range(first, last + 1)) else cost) for first, last, cost in found]
 
 
-def best_ways(pieces: Pieces, looks: list[Candidate], rule: Rule | None = None) -> dict[str, Way]:
-    """Return the best strings, the likeliest first, each with the best way to it; with a rule only such as match it.
+def best_ways(pieces: Pieces, looks: list[Candidate], rule: Rule | None = None,
+              known: Set[int] = frozenset()) -> dict[str, Way]:
+    """Return the best strings, the likeliest first, each with the best way to it; with a rule only such as match it; without
+    the pieces that are `known` to be no digits.
 
     A beam search over the pieces from left to right (LeCun et al. 1998, section VII, "the Viterbi path", for many paths).
     """
     count, width = len(pieces.boxes), RULED_BEAM if rule else BEAM
     ending: list[list[Candidate]] = [[] for _ in range(count + 1)]
+    looks = [look for look in looks if known.isdisjoint(look.chosen)]
     for look in looks:
         ending[look.last + 1].append(look)
     most = [0] * (count + 1)  # digits that may still come after a piece
@@ -207,7 +211,7 @@ def best_ways(pieces: Pieces, looks: list[Candidate], rule: Rule | None = None) 
         most[piece] = max(most[piece], most[piece + 1])
     beam: list[dict[str, Way]] = [{"": Way(0.0, (), (), rule.start if rule else None)}]
     signs: list[list[tuple[int, float]]] = [[] for _ in range(count + 1)]
-    for first, last, cost in signs_of(pieces):
+    for first, last, cost in signs_of(pieces, known):
         signs[last + 1].append((first, cost))
     for end in range(1, count + 1):
         ways: dict[str, Way] = {}

@@ -36,6 +36,16 @@ STROKES = {
     "5": [[(1, 0), (0, 6), (5, 5), (8, 7), (8, 11), (5, 14), (0, 13)], [(1, 0), (8, 0)]],
     "7": [[(0, 0), (9, 0), (4, 14)]],
 }
+# and of signs, beside digits from 0 to 14
+RING = [(2, 0), (0.6, 0.6), (0, 2), (0.6, 3.4), (2, 4), (3.4, 3.4), (4, 2), (3.4, 0.6), (2, 0)]
+SIGNS = {
+    ".": [[(0, 14), (0.5, 14)]],
+    ",": [[(0.6, 13.5), (0.6, 15), (0, 17)]],
+    "-": [[(0, 7), (5, 7)]],
+    "/": [[(8, -1.5), (0, 16)]],
+    "N": [[(0, 14), (0, 0), (8, 14), (8, 0)]],
+    "%": [RING, [(10, 0), (2, 14)], [(x + 7.5, y + 10) for x, y in RING]],
+}
 
 
 HIGH = 90  # pixels of a digit in a number
@@ -70,7 +80,7 @@ def make_number(text: str, gap: float = 0.25, pen: int = 9, high: int = HIGH, ma
         if sign in STROKES:
             strokes = [np.array(stroke, float) for stroke in STROKES[sign]]
         else:
-            strokes = [np.array({".": [(0, 14), (0.5, 14)], ",": [(0.6, 13.5), (0.6, 15), (0, 17)], "-": [(0, 7), (5, 7)]}[sign])]
+            strokes = [np.array(line, float) for line in SIGNS[sign]]
         points = np.concatenate(strokes)
         left, right = points[:, 0].min(), points[:, 0].max()
         for stroke in strokes:

@@ -276,8 +276,9 @@ def test_a_dash_behind_an_amount_is_one_sign_however_long_and_slanted(reader, te
 def test_what_was_cut_but_is_no_digit_is_one_sign():
     ones = np.ones(6, int)
     pieces = Pieces(np.zeros((1, 1), int), np.ones((6, 4), int), 40.0, np.array([3, 3, 1, 3, 5, 5]), 0.0 * ones, ones > 1, 0, 0.0)
-    assert things_of(pieces, (5, 4, 0, 1, 2, 3)) == [[0, 1], [2], [3], [4, 5]]
-    assert things_of(pieces, (1, 2)) == [[1], [2]] and things_of(pieces, ()) == []
+    assert things_of(pieces, (5, 4, 0, 1, 2, 3), {}) == [[0, 1], [2], [3], [4, 5]]
+    assert things_of(pieces, (0, 1, 2, 3, 4, 5), {0: "/", 2: "%", 3: "%", 4: "%"}) == [[0], [1], [2, 3, 4], [5]]
+    assert things_of(pieces, (1, 2), {}) == [[1], [2]] and things_of(pieces, (), {}) == []
 
 
 def test_stars_around_an_amount_are_shown_as_stars(reader):

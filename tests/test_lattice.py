@@ -90,6 +90,16 @@ def test_what_no_digit_looks_like_is_not_shown_to_the_network_unless_a_rule_asks
     assert shown == [sum(group.cost <= DEAREST for group in groups), len(groups)] and shown[0] < shown[1]
 
 
+def test_pieces_that_are_known_to_be_signs_cost_nothing_and_are_in_no_digit():
+    pieces = make_pieces((0, 0, 20, 40), (25, 0, 20, 40), (45, 0, 10, 40), (60, 0, 20, 40), things=[0, 1, 1, 2])
+    looks = [Candidate(*group[:3], np.full(10, 0.1), np.full(10, -1.0)) for group in groups_of(pieces)]
+    assert {(first, last): cost for first, last, cost in signs_of(pieces, {1, 2}) if first in (1, 2)} == {
+        (1, 1): 0.0, (2, 2): 0.0, (1, 2): 0.0}
+    assert {(first, last): cost for first, last, cost in signs_of(pieces, {1})}[1, 2] > 0
+    way = next(iter(best_ways(pieces, looks, known={1, 2}).values()))
+    assert ([look.chosen for look in way.digits], way.score) == ([[0], [3]], -2.0) and sorted(way.signs) == [1, 2]
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_what_is_given_up_on_the_way_is_never_among_the_best(seed):
     """The strings are the best of all that there are."""
