@@ -219,6 +219,8 @@ def main() -> int:
             raise ValueError(f"--search {flags.search} is out of range. Give the number of trials.")
         if flags.resume and (flags.search or flags.dry_run):
             raise ValueError("--resume goes with neither --search nor --dry-run, which have no run to go on with. Leave it out.")
+        if flags.dry_run and flags.search:
+            raise ValueError("--dry-run goes through a single run, and --search makes many. Leave one of them out.")
         torch.set_num_threads(config.threads or os.cpu_count() or 1)
         if flags.dry_run:
             dry_run(config)

@@ -290,6 +290,7 @@ def test_a_rotation_turns_the_picture():
     (["--teacher", "missing"], "No weights at missing. Run 'make train', or name another folder with --teacher."),
     (["--resume"], "no interrupted run"),
     (["--resume", "--dry-run"], "--resume goes with neither --search nor --dry-run"),
+    (["--dry-run", "--search", "2"], "--dry-run goes through a single run"),
     (["--resume", "--search", "2"], "--resume goes with neither --search nor --dry-run"),
     (["--strokes", "missing.npz"], "missing.npz is no stroke file"),
     (["--extra", "tests/clients"], "tests/clients"),
