@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import HIGH, make_number
 
-from fields import FieldReader
+from fields import FieldReader, alternatives_among
 from lattice import best_ways, score
 from segments import cut, find_field, picture_of
 from signs import MOST, Choice, Stroke, belief, evidence, is_date, percent_in, slashes_in, stroke_of
@@ -103,6 +103,24 @@ def test_a_rule_settles_a_doubt(reader):
         ("4/7", "number"), ("417", "number")]
 
 
+def test_a_doubt_that_the_rule_leaves_is_named(reader):
+    reading = reader.read(strokes_beside(0.45), r"\d+")
+    assert (reading.verdict, reading.message) == ("unsure", "Unsure: 417 or 47?")
+    assert [other.text for other in reader.read(strokes_beside(0.45), r"\d{3,}").alternatives if len(other.text) < 3] == []
+
+
+def test_slashes_at_one_place_or_another_that_leave_the_same_digits_are_one_alternative(reader):
+    reading = reader.read(strokes_beside(0.5, 0.5))
+    texts = [other.text for other in reading.alternatives]
+    assert reading.text == "4117" and texts[0] == "417" and len(set(texts)) == len(texts)
+    assert reading.alternatives[0].probability > 0.15 and reading.confidence + sum(p for _, p in reading.alternatives) < 1
+
+
+def test_an_alternative_is_another_string_as_likely_as_all_its_guesses_and_no_likelier_than_the_text():
+    guesses = [("417", 0.1), ("", 0.9), ("47", 0.15), ("417", 0.1), ("4117", 0.4), ("7", 0.8)]
+    assert alternatives_among(guesses, "4117", 0.5) == [("7", 0.5), ("417", 0.2), ("47", 0.15)]
+
+
 def test_what_has_a_dot_beside_it_is_no_slash(reader):
     picture = strokes_beside(0.5, high=1.4)
     ink = np.argwhere(picture < 128)
@@ -116,7 +134,13 @@ def test_a_rule_says_which_strokes_are_slashes(reader):
     assert reader.read(picture, r"\d{6}").display == "14/10/75"
     ruled = reader.read(picture, r"\d{8}")
     assert (ruled.text, ruled.ink_text, ruled.by_rule) == ("14110175", "141075", True)
-    assert reader.read(make_number("75%")[0], r"\d{4,5}").text.startswith("75")  # if it has to be, the sign is digits
+
+
+@pytest.mark.parametrize("rule", [r"\d{3}", r"\d{4,5}"])
+def test_a_percent_sign_that_a_rule_makes_digits_is_no_sign_and_never_sure(reader, rule):
+    reading = reader.read(make_number("75%")[0], rule)
+    assert reading.text.startswith("75") and "%" not in reading.display and reading.by_rule
+    assert reading.verdict == "unsure"
 
 
 @pytest.mark.parametrize("parts, date", [
