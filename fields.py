@@ -26,7 +26,7 @@ from preprocess import is_blob
 from recognize import DIGITS, NUMBERS, ODD, Recognizer
 from rules import Rule
 from segments import BIT, Field, Pieces, box_of, count_lines, cut, find_field, picture_of
-from signs import choose, digits_but, has_fence, percent_in, slashes_in
+from signs import allowed, digits_but, has_fence, percent_in, slashes_in
 
 STRING_ERROR = 0.05  # share of wrong answers among the sure ones; a string has many digits that can be wrong
 ALTERNATIVES = 5  # strings that are named
@@ -200,9 +200,13 @@ class FieldReader:
 
         if choices[0].places:
             alone = best_ways(pieces, looks, known=signs_with(choices[0].places).keys())
-        certainty, places = choose(choices, whole, rule)
+        choices = allowed(choices, whole, rule)
+        certainty, places = choices[0]
         known = signs_with(places)
-        ways = best_ways(pieces, looks, rule, known.keys()) or best_ways(pieces, looks, rule) if rule else alone
+        ways = best_ways(pieces, looks, rule, known.keys()) if rule else alone
+        against_signs = not ways
+        if against_signs:
+            known, ways = {}, best_ways(pieces, looks, rule)
         ink_text = next(iter(alone))
 
         def box(chosen: list[int]) -> tuple[float, float, float, float]:
@@ -218,8 +222,8 @@ class FieldReader:
         (text, way), *others = ways.items()
         alike = self.confidence(doubt)  # that the strokes which are digits are these
         confidence, rest = certainty * alike, certainty * (1 - alike) / max(1 - probabilities[text], 1e-9)
-        guesses = [(rest * probabilities[other], other) for other, _ in others if other]
-        guesses += [(share * alike, digits_but(whole, each)) for share, each in choices if each != places and not rule]
+        guesses = [(other, rest * probabilities[other]) for other, _ in others]
+        guesses += [(digits_but(whole, each), share * alike) for share, each in choices[1:]]
         signs = [(chosen, known.get(chosen[0]) or sign_of(pieces, way, chosen)) for chosen in things_of(pieces, way.signs, known)]
         marks = tuple(Mark(box(chosen), sign) for chosen, sign in signs)
         order = sorted([(each.first, digit) for each, digit in zip(way.digits, text, strict=True)]
@@ -227,10 +231,10 @@ class FieldReader:
         tops, feet = pieces.boxes[:, 1], pieces.boxes[:, 1] + pieces.boxes[:, 3]
         unread = sum(sign == "*" and feet[chosen].max() - tops[chosen].min() > 0.7 * pieces.height for chosen, sign in signs)
         sure = confidence >= self.sure and unread < len(text)  # ink as high as the digits, and as much of it, is no dirt
-        sure = sure and not has_fence(pieces, text, way)
+        sure = sure and not against_signs and not has_fence(pieces, text, way)
         reading = NumberReading(
             text, "".join(sign for _, sign in order), [DigitBox(box(each.chosen), each.probabilities) for each in way.digits],
-            [Alternative(other, min(confidence, share)) for share, other in sorted(guesses, reverse=True)[:ALTERNATIVES]],
+            alternatives_among([(other, share) for other, share in guesses if not rule or rule.matches(other)], text, confidence),
             confidence, "number" if sure else "unsure", "", doubt, text != ink_text, ink_text, marks)
         return replace(reading, message=message_of(reading, rule, pieces.specks))
 
@@ -240,6 +244,16 @@ class FieldReader:
 
 
 # --- what is said of it ---------------------------------------------------------------------------------------------------
+
+def alternatives_among(guesses: Iterable[tuple[str, float]], text: str, most: float) -> list[Alternative]:
+    """Return the likeliest strings but the text, each once: what was guessed in several ways, 2/17 and 21/7, is as likely as all of
+    them, and at `most` so."""
+    found: dict[str, float] = {}
+    for other, share in guesses:
+        found[other] = found.get(other, 0.0) + share
+    likeliest = sorted(((share, other) for other, share in found.items() if other not in ("", text)), reverse=True)
+    return [Alternative(other, min(most, share)) for share, other in likeliest[:ALTERNATIVES]]
+
 
 def to_json(reading: NumberReading) -> dict:
     """Return a reading as JSON: the fields of NumberReading, with a digit's probabilities by their digits."""

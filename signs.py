@@ -82,10 +82,11 @@ def slashes_in(pieces: Pieces, text: str, way: Way) -> list[Choice]:
     return sorted(map(Choice, (weights / weights.sum()).tolist(), choices), reverse=True)
 
 
-def choose(choices: list[Choice], text: str, rule: Rule | None) -> Choice:
-    """Return the likeliest of the choices for a string; of those whose digits match the rule, if there are any."""
+def allowed(choices: list[Choice], text: str, rule: Rule | None) -> list[Choice]:
+    """Return those of the choices for a string whose digits match the rule, all of them if none do, in their order; their
+    probabilities sum to 1."""
     fitting = [each for each in choices if rule and rule.matches(digits_but(text, each.places))] or choices
-    return Choice(fitting[0].probability / sum(each.probability for each in fitting), fitting[0].places)
+    return [Choice(each.probability / sum(one.probability for one in fitting), each.places) for each in fitting]
 
 
 def digits_but(text: str, places: tuple[int, ...]) -> str:

@@ -5,6 +5,7 @@ import platform
 import re
 import sys
 import time
+from dataclasses import asdict
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from measures import auroc, calibration_error, confusion_of, logits_of, per_clas
 from model import DigitNet
 from no_digits import pattern, scribble
 from preprocess import see, to_tensor
+from recipe import TrainConfig
 from recognize import DIGITS, Reading, Recognizer
 
 SEED = 12345  # of every drawing and every corruption
@@ -35,8 +37,9 @@ def open_weights(name: str | None) -> Recognizer:
 
 def recipe_of(net: DigitNet, *but: str) -> dict:
     """Return the settings that weights were learned with, but for the seed, some others, and the threads, which weights of before
-    have there."""
-    return {name: value for name, value in net.facts["recipe"].items() if name not in ("seed", "threads", *but)}
+    have there; what there was not yet when they learned is as it is by default: off."""
+    recipe = asdict(TrainConfig()) | net.facts["recipe"]
+    return {name: value for name, value in recipe.items() if name not in ("seed", "threads", *but)}
 
 
 def through_the_road(recognizer: Recognizer, pictures: Pictures) -> float:

@@ -149,7 +149,7 @@ def test_seeds_of_one_recipe_are_compared_and_nothing_else(recognizer):
         measure_seeds(recognizer, str(WEIGHTS), "data")  # the same seed twice
 
 
-def test_threads_are_no_part_of_a_recipe(recognizer, monkeypatch, tmp_path):
+def test_threads_and_settings_that_there_were_not_yet_are_no_part_of_a_recipe(recognizer, monkeypatch, tmp_path):
     pictures = Pictures(torch.zeros(4, 28, 28, dtype=torch.uint8), torch.zeros(4, dtype=torch.long))
     monkeypatch.setattr("trials.load_mnist", lambda data_dir, train: pictures)
 
@@ -163,6 +163,9 @@ def test_threads_are_no_part_of_a_recipe(recognizer, monkeypatch, tmp_path):
 
     found = measure_seeds(recognizer, ",".join((saved(101, threads=1), saved(102, threads=7))), "data")
     assert found["seeds"][1:] == [101, 102]
+    assert measure_seeds(recognizer, saved(104, lean=0), "data")["seeds"][1:] == [104]
+    with pytest.raises(ValueError, match="not of one recipe with a seed each"):
+        measure_seeds(recognizer, saved(105, lean=1), "data")
     with pytest.raises(ValueError, match="not of one recipe with a seed each"):
         measure_seeds(recognizer, saved(103, epochs=1), "data")
 

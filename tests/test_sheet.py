@@ -28,6 +28,17 @@ def lay(paper: np.ndarray, turn: float = 0, table=(120, 85, 60), around: int = 1
     return (laid * cover + np.float32(table) * (1 - cover) + grain).clip(0, 255).astype(np.uint8), matrix
 
 
+@pytest.mark.parametrize("size", [150, 300, 600])
+@pytest.mark.parametrize("stroke, alone, among_others", [(0.02, True, True), (0.06, True, False), (0.11, False, False)])
+def test_a_drawing_is_strokes_at_any_size_and_no_sheet_is_looked_for(size, stroke, alone, among_others, monkeypatch):
+    picture, looked = np.full((size, size), 255, np.uint8), []
+    cv2.line(picture, (size // 2, size // 4), (size // 2, 3 * size // 4), 0, round(stroke * size))
+    monkeypatch.setattr("sheet._lowest_sheet", lambda *_: looked.append(1))
+    for narrowest, told in ((0.6, alone), (0.0, among_others)):
+        looked.clear()
+        assert find_sheet(picture, picture, picture, narrowest) is None and bool(looked) != told
+
+
 def sheet_in(picture: np.ndarray, narrowest: float = 0.0):
     grey = to_grey(picture)
     return find_sheet(picture, grey, grey, narrowest)

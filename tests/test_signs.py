@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from conftest import HIGH, make_number
 
-from fields import FieldReader
+from fields import FieldReader, alternatives_among
 from lattice import best_ways, score
 from segments import cut, find_field, picture_of
-from signs import MOST, Choice, Stroke, belief, evidence, is_date, percent_in, slashes_in, stroke_of
+from signs import MOST, Choice, Ring, Stroke, are_parted, belief, evidence, is_date, percent_in, slashes_in, stroke_of
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +103,25 @@ def test_a_rule_settles_a_doubt(reader):
         ("4/7", "number"), ("417", "number")]
 
 
+def test_a_doubt_that_the_rule_leaves_is_named(reader):
+    reading = reader.read(strokes_beside(0.45), r"\d+")
+    assert (reading.verdict, reading.message) == ("unsure", "Unsure: 417 or 47?")
+    for rule, length in ((r"\d", 1), (r"\d{3}", 3), (r"\d{4}", 4)):
+        assert {len(other.text) for other in reader.read(strokes_beside(0.45), rule).alternatives} == {length}
+
+
+def test_slashes_at_one_place_or_another_that_leave_the_same_digits_are_one_alternative(reader):
+    reading = reader.read(strokes_beside(0.5, 0.5))
+    texts = [other.text for other in reading.alternatives]
+    assert reading.text == "4117" and texts[0] == "417" and len(set(texts)) == len(texts)
+    assert reading.alternatives[0].probability > 0.15 and reading.confidence + sum(p for _, p in reading.alternatives) < 1
+
+
+def test_an_alternative_is_another_string_as_likely_as_all_its_guesses_and_no_likelier_than_the_text():
+    guesses = [("417", 0.1), ("", 0.9), ("47", 0.15), ("417", 0.1), ("4117", 0.4), ("7", 0.8)]
+    assert alternatives_among(guesses, "4117", 0.5) == [("7", 0.5), ("417", 0.2), ("47", 0.15)]
+
+
 def test_what_has_a_dot_beside_it_is_no_slash(reader):
     picture = strokes_beside(0.5, high=1.4)
     ink = np.argwhere(picture < 128)
@@ -116,7 +135,13 @@ def test_a_rule_says_which_strokes_are_slashes(reader):
     assert reader.read(picture, r"\d{6}").display == "14/10/75"
     ruled = reader.read(picture, r"\d{8}")
     assert (ruled.text, ruled.ink_text, ruled.by_rule) == ("14110175", "141075", True)
-    assert reader.read(make_number("75%")[0], r"\d{4,5}").text.startswith("75")  # if it has to be, the sign is digits
+
+
+@pytest.mark.parametrize("rule", [r"\d{3}", r"\d{4,5}"])
+def test_a_percent_sign_that_a_rule_makes_digits_is_no_sign_and_never_sure(reader, rule):
+    reading = reader.read(make_number("75%")[0], rule)
+    assert reading.text.startswith("75") and "%" not in reading.display and reading.by_rule
+    assert reading.verdict == "unsure"
 
 
 @pytest.mark.parametrize("parts, date", [
@@ -131,6 +156,8 @@ def test_a_date_is_a_day_a_month_and_a_year(parts, date):
 def test_slashes_are_likelier_in_dates_and_least_likely_in_long_numbers():
     dates = belief("0110211999", (2, 5)), belief("112199", (1, 3)), belief("0211999", (2,))
     assert dates[0] > dates[1] > belief("4519991", (2, 4)) and dates[2] > belief("0211799", (2,)) > belief("02117990", (2,))
+    assert belief("02107199", (2, 5)) > belief("2107199", (1, 4)) > belief("217199", (1, 3))  # 02/07/99, 2/07/99, 2/7/99
+    assert belief("02199", (2,)) == belief("45199", (2,))  # one slash before two digits makes no date
     assert belief("112199", ()) == 0
 
 
@@ -170,6 +197,36 @@ def test_a_percent_sign_is_two_rings_and_a_stroke_between_them(what, found):
     for x, y in product(range(150, 290, 26), (20, 200)) if what == "foam" else ():
         cv2.circle(picture, (x, y), 7, 0, 3, cv2.LINE_AA)
     assert bool(percent_in(cut(find_field(picture).ink))) == found
+
+
+UPPER, LOWER = Ring(70, 40, 20, 20, False, True), Ring(120, 100, 20, 20, False, True)  # where the line is 100 high
+
+
+@pytest.mark.parametrize("what, above, below, parted", [
+    ("as it should be", UPPER, LOWER, True),
+    ("too little beside one another", UPPER._replace(left=115), LOWER, False),
+    ("too far from one another", UPPER._replace(left=5), LOWER._replace(left=130), False),
+    ("hardly below one another", UPPER._replace(top=85), LOWER, False),
+    ("too far below one another", UPPER._replace(top=5), LOWER._replace(top=140), False),
+    ("too low together", UPPER._replace(top=80, high=10), LOWER._replace(top=105, high=10), False),
+    ("too high together", UPPER._replace(top=40, high=100), LOWER._replace(top=100, high=110), False),
+    ("on the same rows", UPPER._replace(top=40, high=60), LOWER._replace(top=70, high=60), False),
+    ("on the stroke", UPPER._replace(left=112), LOWER._replace(left=124), False),
+], ids=lambda what: what if isinstance(what, str) else "")
+def test_rings_of_a_percent_sign_lie_to_either_side_of_its_stroke(what, above, below, parted):
+    ink = np.zeros((240, 240), np.uint8)
+    cv2.line(ink, (80, 125), (130, 35), 1, 5)
+    if what.startswith("too"):  # any stroke would do
+        ink[:] = 1
+    assert are_parted(ink, above, below, 100.0) == parted
+    assert not are_parted(ink[:, ::-1], above, below, 100.0) or what.startswith("too")
+
+
+def test_a_stroke_of_dashes_makes_no_percent_sign():
+    ink = np.zeros((240, 240), np.uint8)
+    cv2.line(ink, (80, 125), (130, 35), 1, 5)
+    ink[::4] = 0  # three quarters of it
+    assert not are_parted(ink, UPPER, LOWER, 100.0)
 
 
 @pytest.mark.parametrize("start, found", [(82, True), (20, False)])
