@@ -672,6 +672,31 @@ def test_a_server_that_is_away_is_told_in_the_panel_and_undo_and_clear_still_wor
     context.close()
 
 
+@pytest.mark.parametrize("path", ["/", "/number"])
+def test_a_drawing_outlives_a_lost_connection_and_is_read_when_it_is_back(browser, server, path):
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    page.goto(server + path)
+    wait_for_brush(page)
+    loads, questions = [], []
+    page.on("load", lambda: loads.append(page.url))
+    panel = page.locator("#panel, #number").locator(".panel:visible")
+    context.set_offline(True)
+    draw(page, "7")
+    expect(panel).to_contain_text("no connection to the server")
+    page.wait_for_timeout(2500)  # it was looked for once more, in vain
+    expect(panel).to_contain_text("no connection to the server")
+    errors = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    context.set_offline(False)
+    expect(panel).to_contain_text("7")
+    expect(panel).to_contain_text("sure")
+    page.on("request", lambda request: questions.append(request.url))
+    page.wait_for_timeout(5000)
+    assert loads == [] and questions == [] and errors == []
+    context.close()
+
+
 # --- numbers ------------------------------------------------------------------------------------------------------------
 
 @pytest.fixture
