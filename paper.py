@@ -6,6 +6,7 @@ import numpy as np
 from decode import shrink
 
 MIN_CONTRAST = 14  # grey levels of 255; fainter than this, ink cannot be told from paper
+UNIFORM = 0.95  # of the rim's pixels; paper, a frame or a table all around
 SHADOW = 0.35  # of the light; what is darker than this is no shadow but ink, a frame or a table
 
 
@@ -54,13 +55,16 @@ def to_grey(pixels: np.ndarray) -> np.ndarray:
 def ink_is_dark(grey: np.ndarray) -> bool:
     """Say whether the ink is darker than the paper: what is rare and strong about a picture's own background is ink.
 
-    Where neither is rare, in a thick digit that fills its picture, the paper is what lies along the rim.
+    Where neither is rare, in a thick digit that fills its picture, the paper is what lies along the rim, or, where a frame or
+    a table does, the sheet inside of it.
     """
     small = shrink(grey, 64)
     if (light := _clean_split(small)) is not None:
         if not 0.25 < light.mean() < 0.75:
             return bool(light.mean() > 0.5)
-        return bool(np.concatenate([light[0], light[-1], light[:, 0], light[:, -1]]).mean() > 0.5)
+        rim = np.concatenate([light[0], light[-1], light[:, 0], light[:, -1]]).mean()
+        uniform = max(rim, 1 - rim) > UNIFORM
+        return bool(rim > 0.5) != _is_sheet(light != (rim > 0.5), 0.85 if uniform else 0.93)
     wide = cv2.copyMakeBorder(small, 16, 16, 16, 16, cv2.BORDER_REFLECT)  # else a frame at the edge would pass for paper
     paper = cv2.medianBlur(wide, 31)[16:-16, 16:-16]
     return float((np.subtract(small, paper, dtype=np.float32) ** 3).sum()) <= 0
@@ -78,6 +82,21 @@ def _clean_split(grey: np.ndarray) -> np.ndarray | None:
         [float(value[0, 0]) for value in cv2.meanStdDev(grey, mask=part)] for part in (mask, cv2.bitwise_not(mask), None))
     within = share * above ** 2 + (1 - share) * below ** 2
     return mask > 0 if within < 0.12 * all_over ** 2 and dim < SHADOW * bright else None
+
+
+def _is_sheet(mask: np.ndarray, full: float) -> bool:
+    """Say whether the largest thing in a mask is a sheet of paper with something on it, and no digit and no drawn box.
+
+    A sheet covers at least the share `full` of the rectangle around it.
+    """
+    curves, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    outline = max(curves, key=cv2.contourArea)
+    covered = np.zeros(mask.shape, np.uint8)
+    cv2.drawContours(covered, [outline], -1, 1, cv2.FILLED)
+    (_, sides, _), area = cv2.minAreaRect(outline), np.count_nonzero(covered)
+    if min(sides) < 0.5 * min(mask.shape):  # a bar: a 1
+        return False
+    return area > full * np.prod(np.add(sides, 1)) and np.count_nonzero(mask & (covered > 0)) > 0.5 * area
 
 
 def find_ink(grey: np.ndarray, dark: bool) -> np.ndarray:
