@@ -1,17 +1,16 @@
 // Gradio has words of its own for 503, whatever the server says; for any other error it shows the server's. It does not tell the
 // page when a picture leaves for the server, or finds none. And once it knows of a question that found no server, it asks nothing
-// more and loads the page anew when the server is back, without the drawing: to Gradio that question is an error like any other.
+// more and loads the page anew when the server is back, without the drawing: so such a question waits for the server.
 const fetched = window.fetch;
 window.fetch = async (...request) => {
   const address = String(request[0]?.url ?? request[0]), upload = /\/upload(\?|$)/.test(address);
   if (upload) digitvision.awaitPicture();
   const answer = await fetched(...request).catch((error) => {
     const lost = error.name !== 'AbortError' && (upload || address.includes('/queue/'));
-    if (lost) digitvision.lose();
-    if (lost && /\/queue\/join(\?|$)/.test(address)) return null;
+    const back = lost && digitvision.lose();
+    if (lost && /\/queue\/join(\?|$)/.test(address)) return back.then(() => window.fetch(...request));
     throw error;
   });
-  if (!answer) return new Response('{"error": "There is no connection to the server."}', { status: 500 });
   digitvision.regain();
   if (upload && !answer.ok) digitvision.askAboutPicture();  // the one that still is there, or none
   return answer.status === 503 ? new Response(answer.body, { status: 500, headers: answer.headers }) : answer;
@@ -41,7 +40,8 @@ window.digitvision = (() => {
   const AWAY = words('Not read', 'There is no connection to the server. Try again when it is back.');
   const SLOW = words('Not read yet', 'The server has not answered for ten seconds.');
   const REFUSED = words('Not read', 'The server gave no answer. Try again in a moment.');
-  let asked = 0, away = false, coming = false, ready = '', timers = [], knocking;  // coming: a picture is on its way to Upload
+  let asked = 0, away = false, coming = false, ready = '', timers = [];  // coming: a picture is on its way to Upload
+  let knocking, held = [];  // questions that wait for a lost server
   // Of every place: the last question that went out; does it wait for an answer about some ink; since when is a question out?
   const sent = {}, awaited = {}, out = {};
   const mark = (name, state, html = '') => {  // asked, reading, away, empty; none where the answer is there
@@ -62,16 +62,17 @@ window.digitvision = (() => {
               setTimeout(() => markAwaited('away', SLOW), LATE)];
     if (away) lose();
   };
-  const lose = () => {
+  const lose = () => {  // resolves when the server is back
     away = true;
     coming = false;
     timers.forEach(clearTimeout);
     markAwaited('away', AWAY);
-    knockLater();
+    return new Promise((go) => { held.push(go); knockLater(); });
   };
   const knockLater = () => { clearTimeout(knocking); knocking = setTimeout(knock, AGAIN); };
   const knock = () => fetched(location.href, { cache: 'no-store' }).then(() => {
     regain();
+    held.splice(0).forEach((go) => go());
     for (const name in PLACES) if (awaited[name]) put(name);
   }, knockLater);
   const regain = () => { away = false; };
@@ -83,7 +84,8 @@ window.digitvision = (() => {
   };
   const put = (name) => {  // one question at a time: two that Gradio sends in one moment come back in any order
     const button = find('#ask_' + name), wanted = name !== 'look_inside' || find('#inside button.open');
-    if (!button || !wanted || away || Date.now() - (out[name] ?? 0) < LATE) return;  // what is asked meanwhile is asked at its answer
+    // what is asked meanwhile is asked at its answer
+    if (!button || !wanted || away || Date.now() - (out[name] ?? 0) < LATE) return;
     out[name] = Date.now();
     button.click();
   };
