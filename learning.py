@@ -26,6 +26,7 @@ from recipe import TrainConfig, settled
 
 NOT_LEARNED = ("out", "data_dir", "threads")  # settings of a place or a machine: what is learned is the same by any
 HISTORY = ("epoch", "train_loss", "validation_loss", "validation_accuracy", "seconds")
+KEPT_BYTES = 2**25 - 2**16  # glibc heeds no block over 32 MB
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
@@ -50,9 +51,6 @@ def open_teachers(names: str) -> list[DigitNet]:
         return [find_weights(name) for name in names.split(",") if name]
     except (ValueError, OSError) as error:
         raise type(error)(str(error).replace("--weights", "--teacher")) from error
-
-
-KEPT_BYTES = 2**25 - 2**16  # glibc heeds no block over 32 MB
 
 
 class Diverged(ValueError):

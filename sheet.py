@@ -10,6 +10,7 @@ from decode import shrink
 from paper import find_ink, ink_is_dark, to_grey
 
 SHEET_SIDE = 128  # pixels; a sheet on a table is looked for at this size
+DIGITS_STROKE, NUMBERS_STROKE = 0.086, 0.039  # of the picture's longer side; strokes are narrower, and the body of a sheet wider
 LEAST_SHEET, MOST_SHEET = 0.04, 0.9  # of the picture
 FULL = 0.85  # of the four-sided shape around it is a sheet
 ANGULAR = 0.92  # the same; the body of a thick 0, whose hole would be what is written, fills less
@@ -63,7 +64,7 @@ def _lowest_sheet(pixels: np.ndarray, grey: np.ndarray, narrowest: float) -> She
 def _is_a_drawing(grey: np.ndarray, narrowest: float) -> bool:
     """Say at once, of most pictures, that there is no sheet: the rim is even, and what differs from it is strokes, wider where a
     sheet would hold one digit."""
-    stroke = round((0.086 if narrowest else 0.039) * max(grey.shape))  # pixels
+    stroke = round((DIGITS_STROKE if narrowest else NUMBERS_STROKE) * max(grey.shape))  # pixels
     rim = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     least, most = int(rim.min()), int(rim.max())
     if most - least >= SHEET_CONTRAST:
