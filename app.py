@@ -32,14 +32,13 @@ import torch
 from gradio import FileData
 
 import page
-from calls import Page, answering, decode, refusal
+from calls import Page, answering, at_once, decode, refusal
 from console import add_max_error
 from decode import PictureError
 from door import KEPT, MAX_CALLS, MAX_FILE, NO_PICTURE, SWEEP, THREADS, lifespan
 from explain import draw_evidence, evidence
 from fields import FieldReader, NumberReading, to_json
 from files import refuse
-from gather import Gathering
 from preprocess import walk
 from recognize import BATCH, DIGITS, ERRORS, MAX_ERROR, Reading, Recognizer
 from rules import LONGEST
@@ -71,6 +70,7 @@ def recognizer() -> Recognizer:
 # --- what is called -----------------------------------------------------------------------------------------------------
 
 @answering
+@at_once
 def predict(image):
     """Read one handwritten digit. Send a picture file (PNG, JPEG, WebP, GIF, BMP or TIFF; any size, colour, polarity, with or
     without transparency): the answer is the likeliest digit and the ten probabilities, 0 to 1, which sum to 1, of anything with
@@ -163,6 +163,7 @@ def to_label(reading: Reading) -> dict:
 
 
 @answering
+@at_once
 def bars(image) -> dict[str, float] | None:
     """Return what predict returns; None where it refuses, since the panel says why."""
     try:
@@ -172,6 +173,7 @@ def bars(image) -> dict[str, float] | None:
 
 
 @answering
+@at_once
 def tell(image) -> str:
     """Return the HTML of the panel above the bars."""
     return page.panel(read(image))
@@ -347,8 +349,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def serve(host: str, port: int, mcp: bool = False) -> Page:
     """Serve from a thread of its own; return the page, whose `local_url` is the address."""
-    demo, reader = build(), recognizer()
-    reader.probabilities = Gathering(reader.probabilities, BATCH)
+    demo = build()
     demo.launch(
         server_name=f"[{host}]" if ":" in host else host, server_port=port, mcp_server=mcp, quiet=True, prevent_thread_lock=True,
         app_kwargs={"lifespan": lifespan}, share=False, show_error=False, enable_monitoring=False, run_history=False,

@@ -1,9 +1,13 @@
 """What a call brings to the functions of app.py, and how they refuse it: pictures of strangers, and JSON of any shape."""
 
+import asyncio
 import base64
+import contextlib
 import functools
 import inspect
+import time
 import traceback
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,25 +16,30 @@ from gradio import route_utils
 from gradio.blocks import BlocksConfig
 from gradio.utils import get_upload_folder
 
-from decode import PictureError, open_picture
+from decode import LargePicture, PictureError, open_picture
 from door import BROKEN, MAX_FILE, NO_PICTURE, NO_URL, TOO_LARGE
 
+SMALL = 400_000  # bytes, and pixels, of a picture that is read at once; a sketch of 512x512 has 262,144
+REST = 0.5  # of the time that such a picture took, until the next one: meanwhile the server hears everybody else
 ADDRESSES, LONGEST_ADDRESS = 1000, 500  # of the page that are remembered: how many, and of how many characters
 FORWARDED = ("x-forwarded-host", "x-forwarded-proto", "x-gradio-server")  # headers of a proxy that change an address
 NO_RULE = r"This rule is no text. Send a regular expression such as \d{5}, or none."
 
 # --- pictures -----------------------------------------------------------------------------------------------------------
 
-def decode(payload):
+def decode(payload, most: float = inf):
     """Return the picture that a caller sends, a PIL picture, or the PictureError that says why it is none; None for none.
 
-    `payload` is Gradio's JSON for a file: {"path": that of an upload} or {"url": a data URL}.
+    `payload` is Gradio's JSON for a file: {"path": that of an upload} or {"url": a data URL}. Raises LargePicture where the file
+    has more than `most` bytes or pixels.
     """
     try:
         if payload is None:
             return None
         path = payload.get("path")
-        return open_picture(upload(path) if path else from_data_url(payload.get("url")))
+        return open_picture(upload(path) if path else from_data_url(payload.get("url"), most), most)
+    except LargePicture:
+        raise
     except PictureError as error:
         return error
     except Exception:  # numbers where texts belong, names that no file can have
@@ -46,10 +55,13 @@ def upload(path: str) -> Path:
     return Path(path)
 
 
-def from_data_url(url: str) -> bytes:
-    """Return the bytes of a data URL; raise PictureError for any other URL, for damage, and for more than MAX_FILE bytes."""
+def from_data_url(url: str, most: float) -> bytes:
+    """Return the bytes of a data URL; raise PictureError for any other URL, for damage, and for more than MAX_FILE bytes, and
+    LargePicture, at a glance, where they are more than `most`."""
     if url[:5].lower() != "data:":
         raise PictureError(NO_URL)
+    if len(url) > 2 * most:  # in base64 they are a third longer
+        raise LargePicture
     encoded = url.partition(",")[2]
     if len(encoded) > MAX_FILE * 4 / 3 + 4:
         raise PictureError(TOO_LARGE)
@@ -85,6 +97,12 @@ def answering(function):
             raise refusal(BROKEN) from error
     answered.__signature__ = inspect.signature(function)  # Gradio asks in every call; else it is worked out anew
     return answered
+
+
+def at_once(function):
+    """Return a function of one picture, marked as one that is done with a small picture in a few milliseconds."""
+    function.at_once = True
+    return function
 
 
 class Page(gr.Blocks):
@@ -126,6 +144,27 @@ class Page(gr.Blocks):
         finally:
             for block in block_fn.inputs:  # Gradio would remember the picture for as long as it remembers the caller
                 state._update_value_in_config(block._id, None)
+
+    @functools.cached_property
+    def turn(self) -> asyncio.Lock:
+        """Held while a small picture is read in the thread that serves everybody, and for a while after it."""
+        return asyncio.Lock()
+
+    async def call_function(self, block_fn, inputs, *more, **others):
+        """Call a function as Gradio does, in one of THREADS; but one that is marked `at_once`, of a small picture, here and now: it
+        is done before a thread would have been woken up for it, and this one for its answer."""
+        if hasattr(block_fn.fn, "at_once"):
+            await self.turn.acquire()
+            started = time.perf_counter()
+            try:
+                prediction = block_fn.fn(*(decode(each.payload, SMALL) if isinstance(each, Sent) else each for each in inputs))
+                return {"prediction": prediction, "duration": time.perf_counter() - started, "is_generating": False,
+                        "iterator": None}
+            except LargePicture:
+                pass  # a thread's work
+            finally:
+                asyncio.get_running_loop().call_later(REST * (time.perf_counter() - started), self.turn.release)
+        return await super().call_function(block_fn, inputs, *more, **others)
 
     async def postprocess_data(self, block_fn, predictions, state):
         """Return the JSON of what a function gives. That of a Label is made here: Gradio would take a thread for it, look for files

@@ -4,7 +4,7 @@ import os
 import threading
 import warnings
 from io import BytesIO
-from math import ceil
+from math import ceil, inf
 from pathlib import Path
 
 import cv2
@@ -43,22 +43,27 @@ slot = threading.Lock()  # held by the one large picture that is decoded
 
 # --- files ----------------------------------------------------------------------------------------------------------------
 
-def open_picture(file: str | Path | bytes) -> Image.Image:
+class LargePicture(Exception):
+    """A picture is larger than whoever opens it has time for."""
+
+
+def open_picture(file: str | Path | bytes, most: float = inf) -> Image.Image:
     """Return the decoded picture, first frame, of a file or of its bytes; a large JPEG is made smaller while it is decoded.
 
     It takes at most MAX_MEMORY bytes: what is larger is refused by its header. Raises PictureError with a sentence for a file that
-    is missing, empty, too large, or no picture.
+    is missing, empty, too large, or no picture; LargePicture, before its pixels are decoded, for one of more than `most` bytes or
+    pixels.
     """
     try:
         if isinstance(file, bytes):
-            return _open(BytesIO(file), len(file))
+            return _open(BytesIO(file), len(file), most)
         if not os.path.isfile(file):  # pathlib raises for names that no file can have
             raise PictureError("There is no such file. Check the name and the folder.")
         with Path(file).open("rb") as opened:
-            return _open(opened, os.fstat(opened.fileno()).st_size)
+            return _open(opened, os.fstat(opened.fileno()).st_size, most)
     except PermissionError as error:
         raise PictureError("This file may not be read. Check its permissions.") from error
-    except PictureError:
+    except (PictureError, LargePicture):
         raise
     except Image.DecompressionBombError as error:  # Pillow's own limit, four times as high
         raise PictureError(f"This picture has more than {MAX_PIXELS // 10 ** 6} million pixels. Make it smaller and send it "
@@ -67,8 +72,8 @@ def open_picture(file: str | Path | bytes) -> Image.Image:
         raise PictureError(NO_PICTURE) from error
 
 
-def _open(file, size: int) -> Image.Image:
-    """Return the picture in a file of `size` bytes."""
+def _open(file, size: int, most: float) -> Image.Image:
+    """Return the picture in a file of `size` bytes; raise LargePicture where these, or its pixels, are more than `most`."""
     if size == 0:
         raise PictureError("This file is empty. Save the picture again and send that file.")
     if size > MAX_BYTES:
@@ -78,6 +83,8 @@ def _open(file, size: int) -> Image.Image:
         warnings.simplefilter("ignore")  # Pillow's warnings speak to programmers; the limits are ours
         with Image.open(source, formats=FORMATS) as image:
             check_size(*image.size)
+            if max(size, image.width * image.height) > most:
+                raise LargePicture
             scans = count_scans(image, file) if image.format in ("JPEG", "MPO") else 1
             whole = image.size
             image.draft(None, (KEPT_SIDE, KEPT_SIDE))
