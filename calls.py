@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import contextlib
 import functools
 import inspect
 import time
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 from gradio import route_utils
 from gradio.blocks import BlocksConfig
+from gradio.routes import App
 from gradio.utils import get_upload_folder
 
 from decode import LargePicture, PictureError, open_picture
@@ -209,6 +209,19 @@ def known_address(request, route_path, root_path):
 
 
 route_utils.get_root_url = known_address
+
+
+# and it makes the whole web application anew for every page that is added, a tenth of a second each, though only launch's serves
+create_app = App.create_app
+
+
+def create_when_needed(blocks, **options):
+    """Return the web application of a page: a new one for launch, which has more to say about it, else the one there is."""
+    building = options.keys() == {"mcp_server"} and hasattr(blocks, "app")
+    return blocks.app if building else create_app(blocks, **options)
+
+
+App.create_app = staticmethod(create_when_needed)
 
 
 def unmarked(payload):

@@ -6,6 +6,7 @@ import threading
 from io import BytesIO
 
 import gradio as gr
+import numpy as np
 import pytest
 from gradio.state_holder import SessionState
 from PIL import Image
@@ -84,7 +85,7 @@ def test_between_two_small_pictures_everybody_else_is_heard():
 
     asyncio.run(crowd())
     seen = [place for place, turn in enumerate(turns) if turn == "picture"]
-    assert len(seen) == 3 and min(after - before for before, after in zip(seen, seen[1:])) > 20  # rounds of the others
+    assert len(seen) == 3 and np.diff(seen).min() > 20  # rounds of the others
 
 
 def test_a_picture_that_fails_lets_the_next_one_in():
@@ -98,3 +99,19 @@ def test_a_picture_that_fails_lets_the_next_one_in():
                 await asyncio.wait_for(page.call_function(page.fns[0], [sent(8)]), 5)
 
     asyncio.run(twice())
+
+
+# --- the page -----------------------------------------------------------------------------------------------------------
+
+def test_a_page_of_several_routes_makes_one_web_application_before_it_is_launched(monkeypatch):
+    made, create_app = [], calls.create_app
+    monkeypatch.setattr(calls, "create_app", lambda blocks, **options: made.append(create_app(blocks, **options)) or made[-1])
+    with calls.Page() as page:
+        gr.Markdown("One")
+    with page.route("Two"):
+        gr.Markdown("Two")
+    page.queue()
+    assert [page.app] == made
+    page.launch(prevent_thread_lock=True, quiet=True)
+    page.close()
+    assert len(made) == 2 and page.app is made[1]
