@@ -9,6 +9,7 @@ import traceback
 from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import gradio as gr
 from gradio import route_utils
@@ -105,6 +106,9 @@ def at_once(function):
     return function
 
 
+turns = WeakKeyDictionary()  # by event loop: the lock that is held while a small picture is read in its thread, and for a REST
+
+
 class Page(gr.Blocks):
     """Blocks that open nothing which callers name, keep nothing that they send, and refuse in a sentence."""
 
@@ -145,16 +149,13 @@ class Page(gr.Blocks):
             for block in block_fn.inputs:  # Gradio would remember the picture for as long as it remembers the caller
                 state._update_value_in_config(block._id, None)
 
-    @functools.cached_property
-    def turn(self) -> asyncio.Lock:
-        """Held while a small picture is read in the thread that serves everybody, and for a while after it."""
-        return asyncio.Lock()
-
     async def call_function(self, block_fn, inputs, *more, **others):
         """Call a function as Gradio does, in one of THREADS; but one that is marked `at_once`, of a small picture, here and now: it
         is done before a thread would have been woken up for it, and this one for its answer."""
         if hasattr(block_fn.fn, "at_once"):
-            await self.turn.acquire()
+            loop = asyncio.get_running_loop()
+            turn = turns.setdefault(loop, asyncio.Lock())
+            await turn.acquire()
             started = time.perf_counter()
             try:
                 prediction = block_fn.fn(*(decode(each.payload, SMALL) if isinstance(each, Sent) else each for each in inputs))
@@ -163,7 +164,7 @@ class Page(gr.Blocks):
             except LargePicture:
                 pass  # a thread's work
             finally:
-                asyncio.get_running_loop().call_later(REST * (time.perf_counter() - started), self.turn.release)
+                loop.call_later(REST * (time.perf_counter() - started), turn.release)
         return await super().call_function(block_fn, inputs, *more, **others)
 
     async def postprocess_data(self, block_fn, predictions, state):

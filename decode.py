@@ -78,12 +78,14 @@ def _open(file, size: int, most: float) -> Image.Image:
         raise PictureError("This file is empty. Save the picture again and send that file.")
     if size > MAX_BYTES:
         raise PictureError(f"This file is larger than {MAX_BYTES // 10 ** 6} MB. Make the picture smaller and send it again.")
+    if size > most:
+        raise LargePicture
     source = BoundedFile(file, 2 * size + 2 ** 20)
     with bounded(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's warnings speak to programmers; the limits are ours
         with Image.open(source, formats=FORMATS) as image:
             check_size(*image.size)
-            if max(size, image.width * image.height) > most:
+            if image.width * image.height > most:
                 raise LargePicture
             scans = count_scans(image, file) if image.format in ("JPEG", "MPO") else 1
             whole = image.size
