@@ -29,6 +29,7 @@ from segments import BIT, Field, Pieces, box_of, count_lines, cut, find_field, p
 from signs import allowed, digits_but, has_fence, percent_in, slashes_in
 
 STRING_ERROR = 0.05  # share of wrong answers among the sure ones; a string has many digits that can be wrong
+BELOW = 0.5, 0.1  # of the narrower, and of the lower, of two digits below one another: what they share across, and down at most
 ALTERNATIVES = 5  # strings that are named
 NO_NUMBER = "There is no number to read here. Write one, or send a picture that shows one."
 UNMEASURED = (2.0, *[0.0] * DOUBTS)  # weights of doubts where none were measured: how far the string is ahead, alone
@@ -220,6 +221,8 @@ class FieldReader:
             return NumberReading.without_digits("not_a_number", message, ink_text, marks)
         probabilities, doubt = shares(ways), doubts(pieces, ways)
         (text, way), *others = ways.items()
+        if lie_below_one_another(pieces, way):
+            return NumberReading.without_digits("several", "Digits lie below one another: send one line at a time.", ink_text)
         alike = self.confidence(doubt)  # that the strokes which are digits are these
         confidence, rest = certainty * alike, certainty * (1 - alike) / max(1 - probabilities[text], 1e-9)
         guesses = [(other, rest * probabilities[other]) for other, _ in others]
@@ -277,6 +280,15 @@ def things_of(pieces: Pieces, chosen: tuple[int, ...], known: dict[int, str]) ->
         else:
             found.append([piece])
     return found
+
+
+def lie_below_one_another(pieces: Pieces, way: Way) -> bool:
+    """Say whether any two digits do, as in lines so near to one another that no paper is between them from left to right."""
+    starts = np.array([pieces.boxes[each.chosen, :2].min(axis=0) for each in way.digits])  # (N, 2) x, y
+    ends = np.array([(pieces.boxes[each.chosen, :2] + pieces.boxes[each.chosen, 2:]).max(axis=0) for each in way.digits])
+    shared = np.minimum(ends[:, None], ends) - np.maximum(starts[:, None], starts)  # (N, N, 2)
+    across, down = np.moveaxis(shared / np.minimum((ends - starts)[:, None], ends - starts), -1, 0)
+    return bool(((across > BELOW[0]) & (down < BELOW[1])).any())
 
 
 def sign_of(pieces: Pieces, way: Way, chosen: list[int]) -> str:

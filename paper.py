@@ -7,6 +7,11 @@ from decode import shrink
 
 MIN_CONTRAST = 14  # grey levels of 255; fainter than this, ink cannot be told from paper
 UNIFORM = 0.95  # of the rim's pixels; paper, a frame or a table all around
+EDGES_SIDE = 320  # pixels; edges are looked at at this size at most
+SOFT = 1 / 3  # of the steepness of other edges
+SEEN_WELL = 20  # pixels; of what is smaller every edge is soft
+LIGHT_EDGE, WIDE_EDGE = 0.13, 10  # of the ink's side, and pixels; from light to dark it is further at the edge of a light
+STEEP = 6  # grey levels a pixel; the grain of a blank sheet has edges that are less steep
 SHADOW = 0.35  # of the light; what is darker than this is no shadow but ink, a frame or a table
 
 
@@ -56,7 +61,7 @@ def ink_is_dark(grey: np.ndarray) -> bool:
     """Say whether the ink is darker than the paper: what is rare and strong about a picture's own background is ink.
 
     Where neither is rare, in a thick digit that fills its picture, the paper is what lies along the rim, or, where a frame or
-    a table does, the sheet inside of it.
+    a table does, the sheet inside of it. The spot of a lamp is rare and strong, too, but its edges are soft.
     """
     small = shrink(grey, 64)
     if (light := _clean_split(small)) is not None:
@@ -67,7 +72,21 @@ def ink_is_dark(grey: np.ndarray) -> bool:
         return bool(rim > 0.5) != _is_sheet(light != (rim > 0.5), 0.85 if uniform else 0.93)
     wide = cv2.copyMakeBorder(small, 16, 16, 16, 16, cv2.BORDER_REFLECT)  # else a frame at the edge would pass for paper
     paper = cv2.medianBlur(wide, 31)[16:-16, 16:-16]
-    return float((np.subtract(small, paper, dtype=np.float32) ** 3).sum()) <= 0
+    if float((np.subtract(small, paper, dtype=np.float32) ** 3).sum()) <= 0:
+        return True
+    middling = shrink(grey, EDGES_SIDE)
+    soft, sharp = _edges(middling, find_ink(middling, False), 0.25, 0.75)
+    return bool(soft <= SOFT * sharp and _edges(middling, find_ink(middling, True), 0.25)[0] > max(soft / SOFT, STEEP))
+
+
+def _edges(grey: np.ndarray, ink: np.ndarray, *shares: float) -> np.ndarray:
+    """Return how steep the edges of ink are, in grey levels a pixel: along each of these shares of them less than that; 0 where
+    there is no ink."""
+    edge = cv2.morphologyEx(cv2.threshold(ink, 127, 1, cv2.THRESH_BINARY)[1], cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+    if not edge.any():
+        return np.zeros(len(shares))
+    across, down = (cv2.Sobel(grey, cv2.CV_32F, *order, scale=1 / 8)[edge] for order in ((1, 0), (0, 1)))
+    return np.quantile(np.hypot(across, down), shares)
 
 
 def _clean_split(grey: np.ndarray) -> np.ndarray | None:
@@ -100,7 +119,7 @@ def _is_sheet(mask: np.ndarray, full: float) -> bool:
 
 
 def find_ink(grey: np.ndarray, dark: bool) -> np.ndarray:
-    """Return (H, W) uint8 ink, 0 on paper, 255 at the full strength of the stroke; all 0 where nothing stands out.
+    """Return (H, W) uint8 ink, 0 on paper, 255 at the full strength of the stroke; all 0 where nothing stands out but light.
 
     Dark ink is measured as the share of the paper's light that it takes, so that a shadow changes nothing; light ink as
     the light it adds.
@@ -116,7 +135,18 @@ def find_ink(grey: np.ndarray, dark: bool) -> np.ndarray:
     if peak <= 2 * floor or peak - floor < MIN_CONTRAST:
         return np.zeros_like(grey)
     levels = (np.arange(256) - floor) * (255 / (peak - floor))
-    return cv2.LUT(depth, np.clip(levels + 0.5, 0, 255).astype(np.uint8))
+    ink = cv2.LUT(depth, np.clip(levels + 0.5, 0, 255).astype(np.uint8))
+    return np.zeros_like(grey) if paper.min() < paper.max() and _is_light(light, paper, ink) else ink
+
+
+def _is_light(light: np.ndarray, paper: np.ndarray, ink: np.ndarray) -> bool:
+    """Say whether what was taken for ink is the spot of a lamp or a shadow: next to nowhere does it have an edge."""
+    strong = ink > 127
+    side = float(np.sqrt(np.prod(cv2.boundingRect(strong.view(np.uint8))[2:])))  # in the mean
+    if side < SEEN_WELL:
+        return False
+    contrast = float(np.quantile(cv2.subtract(paper, light)[strong], 0.85))
+    return contrast > max(LIGHT_EDGE * side, WIDE_EDGE) * _edges(cv2.GaussianBlur(light, (0, 0), side / 100), ink, 0.95)[0]
 
 
 def ink_levels(depth: np.ndarray) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from archive import COLUMNS
 from bench import fuzz
 from data import draw
 from decode import open_picture
-from fields import FieldReader, things_of, to_json
+from fields import FieldReader, lie_below_one_another, things_of, to_json
 from lattice import DOUBTS, Candidate, Way, doubts
 from segments import Pieces, cut, find_field
 
@@ -157,6 +157,31 @@ def test_lines_below_one_another_are_told_and_no_number_is_made_of_them(reader, 
     reading = reader.read(below_one_another(*texts))
     assert (reading.verdict, reading.text) == ("several", "")
     assert reading.message.startswith(words)
+
+
+def test_lines_too_near_for_paper_between_them_are_told_too(reader):
+    upper, lower = (make_number(text, gap=0.5)[0] for text in ("4705", "1470"))
+    wide = max(upper.shape[1], lower.shape[1])
+    near = np.full((upper.shape[0] + HIGH, wide), 255, np.uint8)
+    for top, picture in ((0, upper), (HIGH + 4, lower)):
+        place = near[top:top + picture.shape[0], :picture.shape[1]]
+        np.minimum(place, picture[:place.shape[0]], out=place)
+    reading = reader.read(near)
+    assert (reading.verdict, reading.text) == ("several", "")
+    assert reading.message == "Digits lie below one another: send one line at a time."
+
+
+@pytest.mark.parametrize("second, below", [
+    pytest.param((12, 44, 20, 40), True, id="below"),
+    pytest.param((12, 34, 20, 40), False, id="as high as both at its top"),
+    pytest.param((28, 44, 20, 40), False, id="aslant"),
+    pytest.param((34, 0, 20, 40), False, id="beside"),
+])
+def test_two_digits_lie_below_one_another_where_they_share_columns_and_no_rows(second, below):
+    boxes = np.array([(10, 0, 20, 40), second, (60, 0, 20, 40)])
+    pieces = Pieces(np.empty((0, 0)), boxes, 40.0, np.arange(3), np.zeros(3), np.zeros(3, bool), 0, 0.0)
+    digits = tuple(Candidate(place, place, [place], np.full(10, 0.1), np.zeros(10)) for place in range(3))
+    assert lie_below_one_another(pieces, Way(0.0, digits, (), None)) is below
 
 
 def test_a_number_on_its_side_is_no_number(reader):

@@ -145,6 +145,28 @@ def test_a_shadow_over_the_paper_changes_nothing():
     assert looks_like(see((SKETCH * light).astype(np.uint8)), SEEN)
 
 
+def lit(picture: np.ndarray, least: float = 0.35, reach: float = 30, at=(0.3, 0.4)) -> np.ndarray:
+    """Return a picture by the light of a lamp: a spot at a place in shares of its sides, and `least` of the light far away."""
+    height, width = picture.shape
+    y, x = np.indices(picture.shape)
+    spot = np.exp(-((x - at[0] * width) ** 2 + (y - at[1] * height) ** 2) / reach ** 2)
+    return np.clip(picture * (least + (1 - least) * spot) + 0.5, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("digit", STROKES)
+def test_dark_ink_beside_the_spot_of_a_lamp_is_dark(digit):
+    picture = lit(np.maximum(make_sketch(digit, width=10), 40))
+    assert ink_is_dark(picture)
+    assert looks_like(see(picture), see(make_sketch(digit, width=10)), 12)
+
+
+@pytest.mark.parametrize("at", [(0.3, 0.4), (0.9, 0.8), (0.5, 0.0)])
+@pytest.mark.parametrize("paper", [90, 235])
+def test_the_spot_of_a_lamp_is_no_ink(at, paper):
+    blank = lit(np.full((280, 280), paper, np.uint8), reach=70, at=at)
+    assert see(blank) is None and see(255 - blank) is None
+
+
 def test_the_paper_of_a_clean_drawing_is_left_alone():
     assert np.array_equal(find_ink(255 - SEEN, dark=True), SEEN)
 
