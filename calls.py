@@ -1,4 +1,4 @@
-"""What a call brings to the functions of app.py, and how they refuse it: pictures of strangers, and JSON of any shape."""
+"""What a call brings to the functions of app.py, which thread reads it, and how it is refused: pictures, and JSON of any shape."""
 
 import asyncio
 import base64
