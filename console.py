@@ -33,15 +33,17 @@ def find_pictures(paths: Sequence[str]) -> list[Path]:
     return found
 
 
-def in_parallel(work: Callable, items: Iterable) -> Iterator[tuple]:
-    """Yield (item, work(item)) in the order of the items, from as many threads as there are processors; little is done ahead of
-    what was taken, so that memory stays flat. `work` spends its time where Python lets others run: in Pillow, OpenCV and torch."""
+def in_parallel(work: Callable, items: Iterable, threads: int | None = None) -> Iterator[tuple]:
+    """Yield (item, work(item)) in the order of the items, from as many threads as there are processors, or as are named; little is
+    done ahead of what was taken, so that memory stays flat. `work` spends its time where Python lets others run: in Pillow, OpenCV
+    and torch."""
+    threads = threads or PROCESSORS
     started: deque = deque()
-    with ThreadPoolExecutor(PROCESSORS) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         try:
             for item in items:
                 started.append((item, pool.submit(work, item)))
-                if len(started) >= 2 * PROCESSORS:
+                if len(started) >= 2 * threads:
                     first, result = started.popleft()
                     yield first, result.result()
             while started:

@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, make_sketch
 from PIL import Image
 
 import console
@@ -45,6 +45,25 @@ def test_an_error_comes_where_its_item_would_have_come():
     assert next(steps) == next(steps) == (1, 1)
     with pytest.raises(ZeroDivisionError):
         next(steps)
+
+
+@pytest.mark.parametrize("side, threads", [(28, 1), (280, 2)])
+def test_a_folder_of_tiny_pictures_is_read_by_one_thread(tmp_path, recognizer, monkeypatch, side, threads):
+    monkeypatch.setattr(console, "PROCESSORS", 2)
+    monkeypatch.setattr(recognize, "BATCH", 1)
+    paths, used, read_batch = [tmp_path / f"{number}.png" for number in range(4)], set(), recognizer.read_batch
+    for path in paths:
+        Image.fromarray(make_sketch(pad=280)).resize((side, side)).save(path)
+    slow = threading.Barrier(threads, timeout=10)  # passed only if so many read at the same time
+
+    def read(batch):
+        slow.wait()
+        used.add(threading.get_ident())
+        return read_batch(batch)
+
+    monkeypatch.setattr(recognizer, "read_batch", read)
+    assert [(path, reading.digit) for path, reading in recognize.read_files(recognizer, paths)] == [(path, "7") for path in paths]
+    assert len(used) == threads
 
 
 def test_no_large_picture_of_a_folder_is_given_up_because_others_are_read(tmp_path, monkeypatch):
