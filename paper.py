@@ -11,6 +11,7 @@ EDGES_SIDE = 320  # pixels; edges are looked at at this size at most
 SOFT = 1 / 3  # of the steepness of other edges
 SEEN_WELL = 20  # pixels; of what is smaller every edge is soft
 LIGHT_EDGE, WIDE_EDGE = 0.13, 10  # of the ink's side, and pixels; from light to dark it is further at the edge of a light
+GRAIN = 2  # pixels, a deviation; more blurring than this would blur lines away
 STEEP = 6  # grey levels a pixel; the grain of a blank sheet has edges that are less steep
 SHADOW = 0.35  # of the light; what is darker than this is no shadow but ink, a frame or a table
 
@@ -146,7 +147,8 @@ def _is_light(light: np.ndarray, paper: np.ndarray, ink: np.ndarray) -> bool:
     if side < SEEN_WELL:
         return False
     contrast = float(np.quantile(cv2.subtract(paper, light)[strong], 0.85))
-    return contrast > max(LIGHT_EDGE * side, WIDE_EDGE) * _edges(cv2.GaussianBlur(light, (0, 0), side / 100), ink, 0.95)[0]
+    smooth = cv2.GaussianBlur(light, (0, 0), min(side / 100, GRAIN))
+    return contrast > max(LIGHT_EDGE * side, WIDE_EDGE) * _edges(smooth, ink, 0.95)[0]
 
 
 def ink_levels(depth: np.ndarray) -> tuple[int, int]:
