@@ -33,7 +33,7 @@ def write_files(files: dict[str, bytes], folder: Path) -> None:
 
 @contextlib.contextmanager
 def serving(folder: Path, python: str | Path, log: Path, *arguments: str, **environment: str) -> Iterator[str]:
-    """Run the app of a folder and yield its address once it answers; what it prints goes into a file.
+    """Run the app of a folder and yield its address once it answers and has said so; what it prints goes into a file.
 
     Raises ValueError with a sentence, and what the app printed, where it does not start or stops answering.
     """
@@ -49,11 +49,12 @@ def serving(folder: Path, python: str | Path, log: Path, *arguments: str, **envi
         while True:
             try:
                 urllib.request.urlopen(address, timeout=5).read()
-                break
+                if "DigitVision" in log.read_text() or time.monotonic() > deadline:
+                    break  # it answers a moment before it says where
             except OSError as error:
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise ValueError(f"The app does not start from these files alone:\n{log.read_text()}") from error
-                time.sleep(0.2)
+            time.sleep(0.2)
         yield address
     except OSError as error:
         raise ValueError(f"The app stopped answering:\n{log.read_text()}") from error
