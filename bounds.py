@@ -150,7 +150,7 @@ def _piece(image: Image.Image) -> int:
     return 3 * piece if tags.get(262) == 6 or "jpeg" in image.info["compression"] else piece
 
 
-def count_scans(image: Image.Image, file) -> int:
+def count_scans(file) -> int:
     """Return how often the pixels of a JPEG are gone over; more than SCANS * MAX_PIXELS where it has too many segments to count.
 
     `file` is where Pillow left it: behind the first start of scan.

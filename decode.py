@@ -87,7 +87,7 @@ def _open(file, size: int, most: float) -> Image.Image:
             check_size(*image.size)
             if image.width * image.height > most:
                 raise LargePicture
-            scans = count_scans(image, file) if image.format in ("JPEG", "MPO") else 1
+            scans = count_scans(file) if image.format in ("JPEG", "MPO") else 1
             whole = image.size
             image.draft(None, (KEPT_SIDE, KEPT_SIDE))
             check_memory(image, whole, scans)
@@ -296,13 +296,7 @@ def size_of(image) -> tuple[int, int]:
     if isinstance(image, dict):
         image = flatten_sketch(image)
     if isinstance(image, (str, Path)):
-        try:
-            with bounded(), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                with Image.open(image, formats=FORMATS) as opened:
-                    return upright_size(opened)
-        except Exception as error:
-            raise PictureError(NO_PICTURE) from error
+        image = open_picture(image)
     if isinstance(image, Image.Image):
         size, whole = getattr(image, "opened_as", (None, None))
         return whole if size == image.size else upright_size(image)  # not where it was changed since it was opened

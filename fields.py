@@ -20,7 +20,7 @@ import numpy as np
 
 from archive import fill
 from console import add_max_error, add_pictures, count_bad, end_well, find_pictures, in_parallel, share_processors
-from decode import KEPT_SIDE, PictureError, size_of, to_pixels
+from decode import KEPT_SIDE, PictureError, open_picture, size_of, to_pixels
 from lattice import DEAREST, DOUBTS, FLAT, LOW, Candidate, Group, Way, best_ways, doubts, groups_of, score, shares
 from preprocess import is_blob
 from recognize import DIGITS, NUMBERS, ODD, Recognizer
@@ -169,6 +169,7 @@ class FieldReader:
     def _open(self, image) -> NumberReading | Opened:
         """Return a picture before the network has seen it; a reading at once where there is nothing to see."""
         try:
+            image = open_picture(image) if isinstance(image, (str, Path)) else image  # once, for its pixels and its size
             pixels = to_pixels(image)
             field = find_field(pixels)
             if field is None:

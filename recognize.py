@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from console import add_max_error, add_pictures, count_bad, end_well, find_pictures, in_parallel, progress, share_processors
-from decode import PictureError, size_of, to_pixels
+from decode import PictureError, open_picture, to_pixels
 from model import DigitNet, find_weights
 from preprocess import free_looks, is_blob, second_looks, split_digits, to_tensor, walk
 
@@ -247,7 +247,7 @@ def read_files(recognizer: Recognizer, paths: Sequence[Path]) -> Iterator[tuple[
 def _is_tiny(path: Path) -> bool:
     """Say whether a file is a picture of at most TINY pixels a side."""
     try:
-        return max(size_of(path)) <= TINY
+        return max(open_picture(path).size) <= TINY
     except PictureError:
         return False
 

@@ -47,6 +47,13 @@ def test_an_error_comes_where_its_item_would_have_come():
         next(steps)
 
 
+def test_a_pipe_is_told_to_be_no_file_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    command = [sys.executable, "recognize.py", str(tmp_path / "pipe.png")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and done.stderr == "There is no such file. Check the name and the folder.\n"
+
+
 @pytest.mark.parametrize("side, threads", [(28, 1), (280, 2)])
 def test_a_folder_of_tiny_pictures_is_read_by_one_thread(tmp_path, recognizer, monkeypatch, side, threads):
     monkeypatch.setattr(console, "PROCESSORS", 2)
