@@ -5,22 +5,28 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-INK_LEVEL = 64  # of 255; a quarter of the ink's full strength: darker than noise, fainter than a soft edge's middle
+from boxes import drop_boxes
+from paper import INK_LEVEL
+
 EDGE = 0.16  # of the height or width; a frame's line lies within it
 FRAME = 160  # of 255; a line along an edge that is darker than this is a printed frame
 PALE = 200  # of 255; a line paler than this is ruled paper, whatever else it crosses
 NEIGHBOUR = 0.28  # of the picture's width; a piece at the border with its middle this far out is not the digit in the middle
 CUTS = (0, 0.06, 0.12, 0.18, 0.25, 0.33)  # of the picture's width, from either side: where a neighbour may end
+RULE = 1.4  # of the height of what lies beside it; a straight line from border to border that is as long is no stroke of a digit
+CLEAR = 3  # of that height; the same in a picture that may be cropped to its ink
+STEEPEST = 0.07  # pixels down for a pixel across, of a ruled line
+SEEN = 0.85  # of the columns; in as many a ruled line is seen
+EVEN = 0.45  # pixels; as much, as a root mean square, its middle strays from a straight line
+THIN_FOR = 12  # of its thickness; a ruled line is longer, the foot of a digit is not
 LEAST_LEFT = 0.5  # of the ink, where neighbours are cut off: out of a slab or out of waves a 1 could be cut
-BOX = 0.9  # of the rectangle around it; a hole that fills more is that of a drawn box
-TEXTURE = 0.1  # of the pixels; where more of them are edges, every pixel of a checkerboard would be a hole to look into
 SPECK = 0.1  # of the digit's longest side; MNIST's detached strokes are longer than this
 
 
 def clean_ink(ink: np.ndarray) -> np.ndarray:
     """Return the ink of the digit alone: noise smoothed, drawn boxes, printed lines, frame, pieces at the edge, specks and haze
     dropped."""
-    return drop_haze(drop_specks(drop_edge_pieces(drop_lines(drop_boxes(smooth_noise(ink))))))
+    return drop_haze(drop_specks(drop_base_line(drop_edge_pieces(drop_lines(drop_boxes(smooth_noise(ink)))))))
 
 
 def smooth_noise(ink: np.ndarray) -> np.ndarray:
@@ -111,20 +117,14 @@ def _find_lines(ink: np.ndarray, near_edge: float = EDGE) -> list[Line]:
         return []
     mask = (ink > INK_LEVEL // 2).view(np.uint8)
     runs = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((1, max(7, width // 10)), np.uint8))
-    inked = runs.max(axis=0) > 0
-    if inked.mean() < 0.5 or not (inked[:near].any() or inked[-near:].any()):
-        return []
-    if not _could_hold_a_line(runs):
-        return []
     runs &= 1 - cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((max(5, int(0.12 * height)), 1), np.uint8))  # not upright strokes
     found = cv2.HoughLines(runs, 1, np.pi / 720, int(0.5 * width), min_theta=np.pi / 2 - 0.07, max_theta=np.pi / 2 + 0.07)
     row, column = np.arange(height)[:, None], np.arange(width)
-    lines, taken, tried, outside = [], [], [], np.zeros(ink.shape, bool)
+    lines, taken, tried = [], [], []
     for distance, angle in found[:64, 0] if found is not None else ():  # the longest first
         middle = (distance - column * np.cos(angle)) / np.sin(angle)  # (W,) the row of the line in every column
         place = middle[width // 2]
-        if (outside[np.clip(round(place), 0, height - 1), width // 2] or any(abs(other - place) < 0.05 * height for other in taken)
-                or any(abs(other - place) < 0.02 * height for other in tried)):
+        if any(abs(other - place) < 0.05 * height for other in taken) or any(abs(other - place) < 0.02 * height for other in tried):
             continue
         tried.append(place)
         thick = (runs & (np.abs(row - middle) <= 0.06 * height)).sum(axis=0)  # (W,) pixels
@@ -143,8 +143,6 @@ def _find_lines(ink: np.ndarray, near_edge: float = EDGE) -> list[Line]:
         if edge and not (all(ends) or leaves[0] and not ends[0] or leaves[-1] and not ends[1]):  # or it leaves the picture
             edge = ""
         pale = level < PALE
-        if edge and level > FRAME:
-            outside |= beyond
         through = all(ends)
         if not edge and not through:
             continue
@@ -162,11 +160,63 @@ def _find_lines(ink: np.ndarray, near_edge: float = EDGE) -> list[Line]:
     return lines
 
 
-def _could_hold_a_line(runs: np.ndarray) -> bool:
-    """Say whether in some band, as high as the steepest line climbs, runs lie in half of the columns."""
-    climb = int(0.07 * runs.shape[1]) + 3
-    inked = cv2.reduce(cv2.dilate(runs, np.ones((climb, 1), np.uint8)), 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)  # (H, 1) columns
-    return int(inked.max()) >= 0.5 * runs.shape[1]
+def drop_base_line(ink: np.ndarray) -> np.ndarray:
+    """Return the ink without the one line that is ruled from border to border and touches what is written: digits stand on it, hang
+    from it or cross it.
+
+    What crosses it stays, and of what ends at it the half that is nearer; on a line that is paler than the ink all that is darker.
+    """
+    height, width = ink.shape
+    mask = (ink > INK_LEVEL // 2).view(np.uint8)
+    inked, near = mask.max(axis=0) > 0, max(2, width // 20)
+    if inked.mean() < SEEN or not (inked[:near].any() and inked[-near:].any()):  # the usual case: nothing runs across
+        return ink
+    runs = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((1, max(9, min(height // 2, width // 10))), np.uint8))
+    found = cv2.HoughLines(runs, 1, np.pi / 720, int(0.5 * width), min_theta=np.pi / 2 - STEEPEST, max_theta=np.pi / 2 + STEEPEST)
+    row, column = np.arange(height)[:, None], np.arange(width)
+    for distance, angle in found[:8, 0] if found is not None else ():
+        line = _fit_line(runs, (distance - column * np.cos(angle)) / np.sin(angle), near)
+        if line is None:
+            continue
+        middle, thick = line
+        away, half = row - middle, thick / 2 + 1.5  # with its soft edge
+        band = np.abs(away) <= half
+        beside = mask & ~band
+        cropped = all(band[end].any() or 0 < mask[end].mean() < 0.5 for end in (0, -1))  # it, or a digit, reaches the border
+        if width < (CLEAR if cropped else RULE) * cv2.boundingRect(beside)[3]:
+            continue
+        level = float(np.quantile(np.where(band, ink, 0).max(axis=0), 0.3))
+        if level < PALE:
+            stays = ink > level + max(20, 0.5 * (255 - level))
+        else:
+            above = (beside & (away < -half) & (away >= -half - 1.5)).any(axis=0)
+            below = (beside & (away > half) & (away <= half + 1.5)).any(axis=0)
+            stays = above & (below | (away < 0)) | below & (away > 0)
+        left = np.where(band & ~stays, 0, ink).astype(np.uint8)
+        _, labels, stats, _ = cv2.connectedComponentsWithStats((left > INK_LEVEL // 2).view(np.uint8))
+        along = np.bincount(labels.ravel(), (np.abs(away) <= half + 1.5).ravel(), len(stats))  # pixels of each beside the line
+        return _erase(left, labels, 1 + np.flatnonzero(along[1:] >= stats[1:, 4]))  # the line's own crumbs
+    return ink
+
+
+def _fit_line(runs: np.ndarray, middle: np.ndarray, near: int) -> tuple[np.ndarray, float] | None:
+    """Return (the row (W,) of a line in every column, its thickness), fitted to the runs about a first guess of these rows; None
+    where they are no straight line that is seen in nearly all columns, and in the first and the last `near` of them."""
+    height, width = runs.shape
+    row, column = np.arange(height)[:, None], np.arange(width)
+    for reach in (0.08 * height, 0.05 * height):
+        close = runs & (np.abs(row - middle) <= max(2.5, reach))
+        thick = close.sum(axis=0)  # (W,) pixels
+        there = thick > 0
+        if there.mean() < SEEN or not (there[:near].any() and there[-near:].any()):
+            return None
+        usual = float(np.quantile(thick[there], 0.3))  # strokes lie on less than 70 % of it
+        free = there & (thick <= usual + 1)
+        places = (close * row).sum(axis=0)[free] / thick[free]
+        slope, start = np.polyfit(column[free], places, 1)
+        middle = start + slope * column
+    even = np.sqrt(np.mean((places - middle[free]) ** 2)) <= EVEN
+    return (middle, usual) if even and width >= THIN_FOR * usual else None
 
 
 def count_things(ink: np.ndarray) -> int:
@@ -176,7 +226,10 @@ def count_things(ink: np.ndarray) -> int:
 
 
 def drop_edge_pieces(ink: np.ndarray) -> np.ndarray:
-    """Return the ink without what reaches in from the border (rest of a frame, a neighbour), if a digit stands free of it."""
+    """Return the ink without what reaches in from the border (rest of a frame, a neighbour), if a digit stands free of it.
+
+    What is there as a whole and as large as the digit stays: two were written.
+    """
     height, width = ink.shape
     down, across = max(2, int(0.08 * height) + 1), max(2, int(0.08 * width) + 1)
     if max(ink[:down].max(), ink[-down:].max(), ink[:, :across].max(), ink[:, -across:].max()) <= INK_LEVEL:
@@ -194,7 +247,9 @@ def drop_edge_pieces(ink: np.ndarray) -> np.ndarray:
     off = np.abs(middles[:, 0] / width - 0.5) > NEIGHBOUR  # neighbours stand beside, an 8's second ring stands below
     touching, share = gap * min(height, width) < 1.5, area / area[free].max()
     dropped = touching & (along | off | (share < 0.5)) | along & (gap <= 0.08) & (share < 0.25)
-    dropped &= ~(free & (share == 1))  # never the digit itself
+    largest = int(np.flatnonzero(free & (share == 1))[0])
+    whole = ~along & (share > 0.5) & (high > 0.75 * high[largest]) & (wide > 0.5 * wide[largest])
+    dropped &= ~whole  # and so never the digit itself
     return _erase(ink, labels, 1 + np.flatnonzero(dropped[1:]))  # component 0 is the paper
 
 
@@ -237,99 +292,6 @@ def drop_rules(ink: np.ndarray) -> np.ndarray:
     if not flat.any() or flat.all():
         return ink
     return _erase(ink, labels, 1 + np.flatnonzero(flat & (wide > 1.5 * high[~flat].max())))
-
-
-def is_texture(mask: np.ndarray) -> bool:
-    """Say whether so many pixels of a mask are edges that nobody could look into all of its holes."""
-    return max(cv2.countNonZero(cv2.absdiff(mask[:, 1:], mask[:, :-1])),
-               cv2.countNonZero(cv2.absdiff(mask[1:], mask[:-1]))) > TEXTURE * mask.size
-
-
-def drop_boxes(ink: np.ndarray) -> np.ndarray:
-    """Return the ink without the boxes that it is written in: where a thing has rectangular holes, and something is written in one,
-    what lies around each of them goes, as thick as the line turns out to be."""
-    mask = (ink > INK_LEVEL // 2).view(np.uint8)
-    if is_texture(mask):
-        return ink
-    outlines, family = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    holes, written = [], False
-    for place in np.flatnonzero(family[0, :, 3] >= 0) if family is not None else ():
-        if min(cv2.boundingRect(outlines[place])[2:]) < 10:
-            continue
-        hull = cv2.convexHull(outlines[place])
-        sides, area = cv2.minAreaRect(hull)[1], cv2.contourArea(hull)
-        if min(sides) >= 10 and area >= max(BOX * sides[0] * sides[1], 0.01 * ink.size):
-            _, _, wide, high = cv2.boundingRect(outlines[family[0, place, 3]])  # of the thing
-            if wide >= 0.97 * ink.shape[1] or high >= 0.97 * ink.shape[0]:
-                continue  # paper that is ruled from border to border, which `drop_lines` knows
-            holes.append(hull)
-            inside = cv2.erode(_filled(hull, ink.shape), np.ones((5, 5), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-            written = written or max(cv2.boundingRect(mask & inside)[2:]) >= 0.3 * min(sides)
-    if not written:
-        return ink
-    gone = np.zeros(ink.shape, np.uint8)
-    for hull in holes:
-        hole = wider = _filled(hull, ink.shape)
-        for _ in range(max(3, int(0.12 * min(cv2.minAreaRect(hull)[1])))):
-            wider, before = cv2.dilate(wider, np.ones((3, 3), np.uint8)), wider
-            rim = wider - before
-            if 2 * cv2.countNonZero(rim & mask) < cv2.countNonZero(rim) and before is not hole:  # its first rim may be a soft edge
-                gone |= wider - cv2.erode(hole, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-                break
-    return np.where(gone, 0, ink).astype(np.uint8)
-
-
-def drop_rings(ink: np.ndarray) -> np.ndarray:
-    """Return the ink of a line of text without the rings around it: where a thing has a hole without deep bays in which two more
-    stand, no less than a third as high, one of them free, it goes, but for what of it reaches into the hole."""
-    mask = (ink > INK_LEVEL).view(np.uint8)
-    if is_texture(mask):
-        return ink
-    outlines, family = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    least, kept = 0.5 * max(cv2.boundingRect(mask)[2:]), None
-    for hole in np.flatnonzero(family[0, :, 3] >= 0) if family is not None else ():
-        _, _, wide, high = cv2.boundingRect(outlines[hole])
-        if max(wide, high) < least:
-            continue
-        hull = cv2.convexHull(outlines[hole])
-        if cv2.contourArea(outlines[hole]) < 0.8 * cv2.contourArea(hull):
-            continue
-        inside = cv2.erode(_filled(hull, ink.shape), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-        _, parts, stats, _ = cv2.connectedComponentsWithStats(mask & inside)
-        inner = 1 + np.flatnonzero(stats[1:, 3] >= high / 3)
-        _, things = cv2.connectedComponents(mask)
-        ring = things == things[tuple(outlines[family[0, hole, 3]][0, 0, ::-1])]
-        if len(inner) < 2 or not (np.isin(parts, inner) & ~ring).any():  # what cuts across a 0 is a part of it
-            continue
-        soft = cv2.dilate(ring.view(np.uint8), np.ones((3, 3), np.uint8))
-        kept = np.where(soft & (1 - inside), 0, ink if kept is None else kept).astype(np.uint8)
-    return ink if kept is None else kept
-
-
-def inner_things(ink: np.ndarray) -> list[np.ndarray]:
-    """Return, of ink that is there, what lies inside of every thing in whose hole another one stands that is not much smaller: a
-    circle, a box. The network has to say whether it is a digit."""
-    mask = (ink > INK_LEVEL).view(np.uint8)
-    outlines, family = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    least, found = max(12, 0.5 * max(cv2.boundingRect(mask)[2:])), []
-    for hole in np.flatnonzero(family[0, :, 3] >= 0):
-        side = max(cv2.boundingRect(outlines[hole])[2:])
-        if side < least or cv2.contourArea(outlines[hole]) < 0.9 * cv2.contourArea(cv2.convexHull(outlines[hole])):
-            continue  # the inside of an outlined digit has bays
-        inside = np.zeros(ink.shape, np.uint8)
-        cv2.drawContours(inside, outlines, hole, 1, cv2.FILLED)
-        cv2.drawContours(inside, outlines, hole, 0, 2)  # with the ring's soft edge
-        rest = np.where(inside, ink, 0).astype(np.uint8)
-        if max(cv2.boundingRect((rest > INK_LEVEL).view(np.uint8))[2:]) >= 0.5 * side:
-            found.append(rest)
-    return found
-
-
-def _filled(hull: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Return (H, W) uint8, 1 inside of a convex outline."""
-    mask = np.zeros(shape, np.uint8)
-    cv2.fillConvexPoly(mask, hull, 1)
-    return mask
 
 
 def drop_haze(ink: np.ndarray) -> np.ndarray:

@@ -4,8 +4,10 @@ from collections.abc import Sequence, Set
 from heapq import heappushpop
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
+from boxes import holes
 from recognize import DIGITS
 from rules import Rule, States
 from segments import BIT, Pieces
@@ -28,6 +30,7 @@ COSTS = {
     "strange": 2.3,  # times the surprise that a box shows a digit at all
     "ink": 5.3,  # for what a cut costs (`segments.prices_of`), in heights, half at either side
     "swallowed": 2.0,  # for a part that is a digit, too, beyond a cut that costs nothing, and the rest the same digit as the whole
+    "parted": 1.0,  # for two 1s that meet in a peak, beside the one that they are together
     "loose": 1.0,  # for a bit that lies neither above nor below the other pieces of the digit that it is taken for a part of
     "short": 10.0,  # for what a 1 is lower than three quarters of the line, in heights: the upstroke of one is none itself
     "lying": 3.0,  # for what a 1 is wider than high, as a share of its height: a dash
@@ -40,7 +43,10 @@ LONG = 1.7  # heights; longer things that were not cut are lines, and cost no mo
 DOUBTS = 5  # measures of how sure a string is
 TALLEST = 1.2  # heights; a number is no surer for higher digits than that
 FLAT, LOW = 1.3, 0.8  # heights of its own, and of the line; what is wider and lower may be a dash
+HOLE = 0.01  # of the squared height of the line; a smaller hole is a flaw
 FREE = 0.03  # heights; of the cuts that cost less nine in ten are ends of digits (LOG.md)
+LIKE_ONE = -2.0  # a score; what has less is no 1
+MEETING, SPREAD = 0.4, 0.25  # of their height; two strokes that meet above meet within it, and are as far apart at their lower end
 COMMA = 0.2  # heights; lower bits, dots and dashes, are free to be none
 
 
@@ -147,6 +153,7 @@ def score(pieces: Pieces, groups: list[Group], probabilities: np.ndarray) -> lis
     wide, high = np.array([(right[chosen].max() - left[chosen].min(), foot[chosen].max() - top[chosen].min())
                            for _, _, chosen, _ in groups]).reshape(-1, 2).T
     scores[:, 1] -= COSTS["short"] * (0.75 - high / pieces.height).clip(0) + COSTS["lying"] * (wide / high - 1).clip(0)
+    scores[:, 1] = np.maximum(scores[:, 1], peaks(pieces, groups, scores[:, 1]))
     scores -= COSTS["swallowed"] * swallowed(pieces, groups, scores)
     return [Candidate(*group[:3], *rows) for group, *rows in zip(groups, probabilities, scores, strict=True)]
 
@@ -158,7 +165,7 @@ def swallowed(pieces: Pieces, groups: list[Group], scores: np.ndarray) -> np.nda
     nothing, is a digit, and the rest is the same digit as the whole. A 1 is one on either side of any way down through it, and
     is left out. `scores` (N, 10) are the groups' own.
     """
-    rows = {(group.first, group.last): row for row, group in enumerate(groups) if len(group.chosen) == group.last + 1 - group.first}
+    rows = unbroken(groups)
     free = 1 + np.flatnonzero((pieces.things[1:] == pieces.things[:-1]) & (pieces.cuts[1:] <= FREE))  # pieces with such a cut
     best, likely = scores.max(axis=1), np.zeros_like(scores)
     for (first, last), row in rows.items():
@@ -169,6 +176,46 @@ def swallowed(pieces: Pieces, groups: list[Group], scores: np.ndarray) -> np.nda
                 likely[row] = np.maximum(likely[row], np.exp(np.minimum(parted, 0)))
     likely[:, 1] = 0
     return likely
+
+
+def peaks(pieces: Pieces, groups: list[Group], ones: np.ndarray) -> np.ndarray:
+    """Return (N,) the scores of N groups as a 1 whose upstroke is as long as a digit: two strokes, each of them like a 1, that
+    meet above and lean apart below. -inf where a group is none. `ones` (N,) are the groups' own scores as a 1.
+
+    Many write it so, and hardly anybody two 1s; what the network has learned from knows shorter upstrokes alone.
+    """
+    rows, found = unbroken(groups), np.full(len(groups), -np.inf)
+    for (first, last), row in rows.items():
+        for piece in range(first + 1, last + 1):
+            left, right = rows.get((first, piece - 1)), rows.get((piece, last))
+            if left is None or right is None or pieces.things[piece - 1] != pieces.things[piece]:
+                continue
+            both = ones[left] + ones[right]
+            if min(ones[left], ones[right]) > LIKE_ONE and both > found[row] and is_peak(pieces, groups[left].chosen,
+                                                                                        groups[right].chosen):
+                found[row] = both
+    return found + COSTS["parted"]
+
+
+def is_peak(pieces: Pieces, before: list[int], after: list[int]) -> bool:
+    """Say whether two neighbouring strokes meet above alone and lean apart below."""
+    boxes = pieces.boxes[before + after]
+    (left, top), (right, foot) = boxes[:, :2].min(axis=0), (boxes[:, :2] + boxes[:, 2:]).max(axis=0)
+    labels = pieces.labels[top:foot, left:right]
+    strokes = [np.isin(labels, np.array(side) + 1) for side in (before, after)]  # (H, W) each
+    rows, high = [stroke.any(axis=1) for stroke in strokes], foot - top
+    if any(not each[:int(0.3 * high)].any() or each.sum() < 0.45 * high for each in rows):
+        return False
+    ends = strokes[0].shape[1] - strokes[0][:, ::-1].argmax(axis=1)  # (H,) of the left one; where the right one starts
+    gaps = (strokes[1].argmax(axis=1) - ends)[rows[0] & rows[1]]
+    below = np.flatnonzero(rows[0] & rows[1])
+    touching = below[gaps <= 0]
+    return bool(len(touching) and touching.max() <= MEETING * high and np.median(gaps[-max(1, int(0.1 * high)):]) >= SPREAD * high)
+
+
+def unbroken(groups: list[Group]) -> dict[tuple[int, int], int]:
+    """Return the rows of those groups that leave out none of the pieces between their first and their last, by these two."""
+    return {(group.first, group.last): row for row, group in enumerate(groups) if len(group.chosen) == group.last + 1 - group.first}
 
 
 def signs_of(pieces: Pieces, known: Set[int] = frozenset()) -> list[tuple[int, int, float]]:
@@ -185,11 +232,17 @@ def signs_of(pieces: Pieces, known: Set[int] = frozenset()) -> list[tuple[int, i
         else:
             found += [(int(row), int(row), COSTS["fragment"] * side) for row, side in zip(rows, sides, strict=True)]
             cost = COSTS["sign"] * max(wide, wide * wide, *sides)
-        if wide > FLAT * high and high < LOW and not pieces.bits[first]:
+        if wide > FLAT * high and high < LOW and not pieces.bits[first] and not has_hole(pieces, rows):
             cost = min(cost, COSTS["dash"] * high)
         if last - first == len(rows) - 1:  # no pieces of other things between its own
             found.append((first, last, float(cost)))
     return [(first, last, 0.0 if known >= set(range(first, last + 1)) else cost) for first, last, cost in found]
+
+
+def has_hole(pieces: Pieces, chosen: np.ndarray) -> bool:
+    """Say whether there is paper inside of some pieces, as in no dash: zeros on end."""
+    mask = np.isin(pieces.labels, chosen + 1).view(np.uint8)
+    return any(cv2.contourArea(hole) > HOLE * pieces.height ** 2 for hole, _ in holes(mask))
 
 
 def best_ways(pieces: Pieces, looks: list[Candidate], rule: Rule | None = None,

@@ -5,7 +5,10 @@ import numpy as np
 
 from decode import shrink
 
+INK_LEVEL = 64  # of 255; a quarter of the ink's full strength: darker than noise, fainter than a soft edge's middle
 MIN_CONTRAST = 14  # grey levels of 255; fainter than this, ink cannot be told from paper
+CLEARLY = 1.1  # times; a colour channel has to show thin things better by it than luminance
+FINE = 17  # of 64 pixels; what is narrower than half of it is thin
 UNIFORM = 0.95  # of the rim's pixels; paper, a frame or a table all around
 EDGES_SIDE = 320  # pixels; edges are looked at at this size at most
 SOFT = 1 / 3  # of the steepness of other edges
@@ -46,14 +49,24 @@ def lay_on_paper(pixels: np.ndarray) -> np.ndarray:
 def to_grey(pixels: np.ndarray) -> np.ndarray:
     """Return (H, W) uint8: luminance, or the one colour channel in which the ink stands out clearly better.
 
-    Yellow ink on white paper has next to no luminance contrast; in the blue channel it is black.
+    Yellow ink on white paper has next to no luminance contrast; in the blue channel it is black. What counts is how thin things
+    stand out: black ink on a yellow sign stands out in the red channel, where the sign itself does not.
     """
     if pixels.ndim == 2:
         return pixels
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    contrasts = cv2.meanStdDev(pixels)[1].ravel()  # (3,)
-    best = int(contrasts.argmax())
-    return np.ascontiguousarray(pixels[:, :, best]) if contrasts[best] > 1.25 * cv2.meanStdDev(grey)[1][0, 0] + 1 else grey
+    if cv2.meanStdDev(pixels)[1].max() <= 1.25 * cv2.meanStdDev(grey)[1][0, 0] + 1:
+        return grey
+    channels = [grey, *cv2.split(pixels)]
+    contrasts = np.array([_thin_contrast(shrink(channel, 64)) for channel in channels])
+    return channels[int((contrasts * (CLEARLY, 1, 1, 1)).argmax())]
+
+
+def _thin_contrast(grey: np.ndarray) -> float:
+    """Return how far the levels of a small picture stray from those around them, in grey levels, a deviation."""
+    reach = FINE // 2
+    around = cv2.medianBlur(cv2.copyMakeBorder(grey, reach, reach, reach, reach, cv2.BORDER_REFLECT), FINE)
+    return float(np.std(grey - around[reach:-reach, reach:-reach].astype(np.float32)))
 
 
 # --- grey to ink --------------------------------------------------------------------------------------------------------

@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 import torch
 
-from cleaning import INK_LEVEL, clean_ink, count_things, cut_neighbours, drop_underline, inner_things
+from boxes import inner_things
+from cleaning import clean_ink, count_things, cut_neighbours, drop_underline
 from decode import shrink, to_pixels
-from paper import find_ink, ink_is_dark, lay_on_paper, to_grey
+from paper import INK_LEVEL, find_ink, ink_is_dark, lay_on_paper, to_grey
 from sheet import find_sheet
 
 SIDE = 28  # pixels; the side of an MNIST picture

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from cleaning import INK_LEVEL, drop_boxes, drop_haze, drop_lines, drop_rings, drop_rules, smooth_noise
+from boxes import drop_boxes, drop_rings
+from cleaning import drop_base_line, drop_haze, drop_lines, drop_rules, smooth_noise
 from decode import shrink
-from paper import find_ink, ink_is_dark, lay_on_paper, to_grey
+from paper import INK_LEVEL, find_ink, ink_is_dark, lay_on_paper, to_grey
 from preprocess import crop, frame, ink_box
 from sheet import find_sheet
 
@@ -98,7 +99,8 @@ def find_field(pixels: np.ndarray) -> Field | None:
 
 
 def _clean(grey: np.ndarray, dark: bool) -> np.ndarray:
-    return drop_rules(drop_haze(drop_rings(drop_lines(drop_boxes(smooth_noise(find_ink(grey, dark))), of_text=True))))
+    ink = drop_base_line(drop_boxes(smooth_noise(find_ink(grey, dark))))
+    return drop_rules(drop_haze(drop_rings(drop_lines(ink, of_text=True))))
 
 
 def line_height(ink: np.ndarray) -> float:

@@ -184,6 +184,30 @@ def test_two_digits_lie_below_one_another_where_they_share_columns_and_no_rows(s
     assert lie_below_one_another(pieces, Way(0.0, digits, (), None)) is below
 
 
+@pytest.mark.parametrize("place", [0, 0.15, 0.5, 0.85, 1])
+def test_a_number_on_a_dark_line_is_read(reader, place):
+    picture, _ = make_number("40517")
+    row = 40 + int(place * HIGH)
+    picture[row - 2:row + 3] = 30
+    reading = reader.read(picture)
+    assert (reading.text, reading.verdict) == ("40517", "number")
+
+
+def test_a_1_whose_upstroke_is_as_long_as_its_stem_is_one_1(reader):
+    picture, _ = make_number("4705")
+    peak = np.full((len(picture), 120), 255, np.uint8)
+    cv2.polylines(peak, [np.array([(10, 40 + int(0.9 * HIGH)), (48, 40), (62, 40 + HIGH)])], False, 0, 9, cv2.LINE_AA)
+    assert reader.read(np.hstack([picture, peak])).text == "47051"
+
+
+def test_small_zeros_on_end_are_no_dash(reader):
+    picture, _ = make_number("47", pen=14)
+    zeros = np.full((len(picture), 140), 255, np.uint8)
+    for middle in (30, 60, 90):
+        cv2.ellipse(zeros, (middle, 40 + HIGH - 17), (16, 17), 0, 0, 360, 0, 14, cv2.LINE_AA)
+    assert reader.read(np.hstack([picture, zeros])).text == "47000"
+
+
 def test_a_number_on_its_side_is_no_number(reader):
     reading = reader.read(np.rot90(make_number("40517")[0]))
     assert reading.verdict != "number"

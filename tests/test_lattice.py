@@ -8,7 +8,20 @@ import pytest
 from conftest import make_number
 
 from fields import CROWDED, FieldReader
-from lattice import BEAM, COSTS, DEAREST, Candidate, best_ways, groups_of, last_of_things, score, shape_costs, signs_of, swallowed
+from lattice import (
+    BEAM,
+    COSTS,
+    DEAREST,
+    Candidate,
+    best_ways,
+    groups_of,
+    is_peak,
+    last_of_things,
+    score,
+    shape_costs,
+    signs_of,
+    swallowed,
+)
 from segments import Pieces, cut, find_field
 
 
@@ -147,3 +160,20 @@ def test_a_thing_is_taken_for_a_sign_as_a_whole_or_in_pieces():
     assert signs_of(pieces) == [*fragments, (0, 1, pytest.approx(1.5 ** 2 * COSTS["sign"]))]
     flat = make_pieces((0, 10, 40, 16), (40, 10, 40, 16), things=[0, 0])
     assert signs_of(flat)[-1] == (0, 1, pytest.approx(0.4 * COSTS["dash"]))
+
+
+@pytest.mark.parametrize("lines, peak", [
+    (([(0, 38), (20, 0)], [(22, 0), (30, 39)]), True),
+    (([(0, 30), (20, 0)], [(22, 0), (22, 39)]), True),  # the upstroke ends above the line
+    (([(0, 39), (9, 0)], [(11, 0), (2, 39)]), False),  # they meet below as well
+    (([(0, 39), (9, 0)], [(11, 0), (8, 39)]), False),  # hardly apart below
+    (([(0, 0), (20, 39)], [(22, 39), (30, 0)]), False),  # they meet below, a V
+    (([(0, 14), (20, 0)], [(22, 0), (30, 39)]), False),  # a hook
+])
+def test_strokes_that_meet_above_and_lean_apart_are_a_peak(lines, peak):
+    labels = np.zeros((40, 34), np.uint8)
+    for number, (start, end) in enumerate(lines, 1):
+        cv2.line(labels, start, end, number, 3)
+    boxes = [cv2.boundingRect((labels == number).astype(np.uint8)) for number in (1, 2)]
+    pieces = make_pieces(*boxes, things=[0, 0])._replace(labels=labels.astype(int))
+    assert is_peak(pieces, [0], [1]) is peak

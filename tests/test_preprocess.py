@@ -4,13 +4,23 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import STROKES, difference, make_field, make_sketch
+from conftest import STROKES, difference, make_field, make_number, make_sketch
 from PIL import Image
 from torchvision.transforms import v2
 
 import cleaning
 import preprocess
-from cleaning import count_things, cut_neighbours, drop_boxes, drop_edge_pieces, drop_haze, drop_lines, drop_specks, smooth_noise
+from boxes import drop_boxes
+from cleaning import (
+    count_things,
+    cut_neighbours,
+    drop_base_line,
+    drop_edge_pieces,
+    drop_haze,
+    drop_lines,
+    drop_specks,
+    smooth_noise,
+)
 from paper import find_ink, ink_is_dark, lay_on_paper, to_grey
 from preprocess import (
     center_by_mass,
@@ -112,6 +122,12 @@ def test_yellow_ink_is_as_black_as_any_in_the_channel_that_shows_it():
     assert np.array_equal(to_grey(yellow), SKETCH)
 
 
+def test_what_is_written_on_a_sign_stands_out_where_the_sign_does_not():
+    sheet = np.full((280, 280, 3), 255, np.uint8)
+    cv2.circle(sheet, (140, 140), 125, (250, 200, 0), -1)
+    assert np.array_equal(to_grey(np.minimum(sheet, SKETCH[:, :, None])), np.minimum(sheet[:, :, 0], SKETCH))
+
+
 def test_grey_is_luminance_where_colour_tells_nothing():
     rgb = np.asarray(Image.fromarray(SKETCH).convert("RGB"))
     assert difference(to_grey(rgb), SKETCH) == 0
@@ -173,7 +189,7 @@ def test_the_paper_of_a_clean_drawing_is_left_alone():
 
 def test_salt_and_pepper_are_smoothed_away():
     random = np.random.default_rng(0)
-    noisy = np.where(random.random(SKETCH.shape) < 0.03, random.choice([0, 255], SKETCH.shape), SKETCH).astype(np.uint8)
+    noisy = np.where(random.random(SKETCH.shape) < 0.15, random.choice([0, 255], SKETCH.shape), SKETCH).astype(np.uint8)
     assert looks_like(see(noisy), SEEN)
 
 
@@ -234,6 +250,31 @@ def test_a_pale_line_goes_also_where_it_is_the_only_one_and_the_ink_on_it_stays(
         ruled = SKETCH.copy()
         ruled[place:place + 2] = np.minimum(ruled[place:place + 2], level)
         assert looks_like(see(ruled), SEEN), place
+
+
+@pytest.mark.parametrize("place", [0.02, 0.1, 0.9, 0.97], ids=["head", "neck", "ankle", "foot"])
+@pytest.mark.parametrize("digit", "147")
+def test_a_line_as_dark_as_the_digit_that_touches_it_goes(recognizer, digit, place):
+    sketch = make_sketch(digit, width=14)
+    _, top, _, high = cv2.boundingRect(255 - sketch)
+    row = top + int(place * high)
+    sketch[row - 3:row + 3] = 0
+    reading = recognizer.read(sketch)
+    assert (reading.digit, reading.verdict) == (digit, "digit")
+
+
+def test_the_foot_of_a_zero_between_zeros_is_no_line():
+    field = make_field("0", "0", gap=-0.3)
+    ink = 255 - cv2.resize(field, (2 * field.shape[1], field.shape[0]))  # as flat as some write it
+    assert np.array_equal(drop_base_line(ink), ink)
+
+
+def test_no_line_is_looked_for_in_a_picture_cropped_to_its_ink():
+    sevens, _ = make_number("77", gap=-0.08)
+    x, y, wide, high = cv2.boundingRect(255 - sevens)
+    ink = 255 - sevens[y:y + high, x:x + wide]
+    assert (ink[4] > 127).mean() > 0.9  # their bars are one line from border to border
+    assert np.array_equal(drop_base_line(ink), ink)
 
 
 @pytest.mark.parametrize("pen", [4, 6, 8])
@@ -369,6 +410,13 @@ def test_a_neighbours_piece_at_the_edge_is_dropped():
 def test_a_neighbour_cut_by_the_border_is_dropped_even_if_it_is_as_large():
     row = np.hstack([make_sketch("5", size=0.7)[:, 130:], make_sketch(size=0.7), make_sketch("5", size=0.7)[:, :130]])
     assert looks_like(see(row), SEEN)
+
+
+def test_two_digits_are_several_though_one_reaches_the_edge(recognizer):
+    four, zero = make_sketch("4", size=0.4, at=(0.25, 0.5)), make_sketch("0", size=0.4, at=(0.7, 0.5))
+    left = int(np.flatnonzero((four < 128).any(axis=0))[0])
+    four = np.hstack([four[:, left:], np.full((280, left), 255, np.uint8)])
+    assert recognizer.read(np.minimum(four, zero)).verdict == "several"
 
 
 def test_a_neighbour_joined_to_the_digit_is_cut_off_in_one_of_the_ways():

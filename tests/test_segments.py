@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from conftest import make_number
 
-from cleaning import INK_LEVEL
 from lattice import groups_of
+from paper import INK_LEVEL
 from segments import HEIGHT, MOST_THINGS, PIECE, box_of, count_lines, cut, find_field, line_height, picture_of, prices_of, seams
 
 
