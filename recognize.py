@@ -11,6 +11,7 @@ import csv
 import json
 import logging
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -259,6 +260,11 @@ def to_record(path: Path, reading: Reading) -> dict:
             "message": reading.message, **{f"p{digit}": p for digit, p in enumerate(probabilities)}}
 
 
+def _lines(words: str, wide: int) -> str:
+    """Return a title of --plot in up to three lines of so many letters."""
+    return textwrap.fill(words, wide, max_lines=3, placeholder="...")
+
+
 def plot(readings: list[tuple[Path, Reading]], out: str) -> None:
     """Draw, for every reading, the picture, what the network saw, and its ten probabilities as bars, into a file."""
     import matplotlib
@@ -268,7 +274,7 @@ def plot(readings: list[tuple[Path, Reading]], out: str) -> None:
     figure, axes = plt.subplots(len(readings), 3, figsize=(9, 2.6 * len(readings)), squeeze=False, layout="constrained",
                                 width_ratios=(1, 1, 2))
     for (path, reading), (left, middle, right) in zip(readings, axes, strict=True):
-        left.set_title(path.name.encode(errors="replace").decode(), fontsize=10, parse_math=False)
+        left.set_title(_lines(path.name.encode(errors="replace").decode(), 26), fontsize=9, parse_math=False)
         left.axis("off")
         middle.axis("off")
         if reading.verdict != "unreadable":
@@ -282,7 +288,7 @@ def plot(readings: list[tuple[Path, Reading]], out: str) -> None:
         colours = ["#c2410c" if digit == reading.digit else "#a8a29e" for digit in DIGITS]
         right.bar(list(DIGITS), reading.probabilities, color=colours)
         right.set_ylim(0, 1)
-        right.set_title(reading.message, fontsize=10)
+        right.set_title(_lines(reading.message, 60), fontsize=10)
         right.spines[["top", "right"]].set_visible(False)
     figure.savefig(out, dpi=110)
     plt.close(figure)
@@ -302,6 +308,8 @@ def run(flags: argparse.Namespace) -> int:
     """Read what the flags name and print or write it; return the exit code: 2 where a picture could not be read."""
     if flags.plot and Path(flags.plot).suffix.lower() not in PLOTS:
         raise ValueError(f"{flags.plot} has no suffix of a picture. Name a file that ends in {', '.join(PLOTS)}.")
+    if flags.plot and not Path(flags.plot).parent.is_dir():
+        raise ValueError(f"There is no folder {Path(flags.plot).parent} for --plot. Make it, or name another one.")
     share_processors()
     recognizer = Recognizer.from_pretrained(flags.weights, flags.max_error)
     paths = find_pictures(flags.paths)
