@@ -19,7 +19,17 @@ from pathlib import Path
 
 import numpy as np
 
-from console import add_max_error, add_pictures, count_bad, end_well, find_pictures, in_parallel, progress, share_processors
+from console import (
+    Parser,
+    add_max_error,
+    add_pictures,
+    count_bad,
+    end_well,
+    find_pictures,
+    in_parallel,
+    progress,
+    share_processors,
+)
 from decode import PictureError, size_of, to_pixels
 from model import DigitNet, find_weights
 from preprocess import free_looks, is_blob, second_looks, split_digits, to_tensor, walk
@@ -296,7 +306,7 @@ def plot(readings: list[tuple[Path, Reading]], out: str) -> None:
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Return the flags of a command line."""
-    parser = argparse.ArgumentParser(description="Read handwritten digits in picture files.", allow_abbrev=False)
+    parser = Parser(description="Read handwritten digits in picture files.", allow_abbrev=False)
     add_pictures(parser)
     add_max_error(parser, MAX_ERROR, ERRORS)
     parser.add_argument("--csv", metavar="FILE", help="write a CSV file")

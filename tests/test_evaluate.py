@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, STROKES, run_program
+from conftest import ROOT, STROKES, run_main, run_program
 from huggingface_hub import ModelCard
 
 import card
@@ -147,6 +147,13 @@ def test_a_style_that_changes_no_sample_is_left_out(recognizer, monkeypatch):
 def test_seeds_of_one_recipe_are_compared_and_nothing_else(recognizer):
     with pytest.raises(ValueError, match="not of one recipe with a seed each"):
         measure_seeds(recognizer, str(WEIGHTS), "data")  # the same seed twice
+
+
+@pytest.mark.parametrize("flag", ["--weights", "--seeds", "--untaught"])
+def test_weights_that_are_not_there_are_told_with_the_flag_that_named_them(flag):
+    done = run_main("evaluate.py", flag, "missing")
+    assert done.returncode == 2
+    assert done.stderr == f"No weights at missing. Run 'make train', or name another folder with {flag}.\n"
 
 
 def test_threads_and_settings_that_there_were_not_yet_are_no_part_of_a_recipe(recognizer, monkeypatch, tmp_path):
