@@ -298,6 +298,21 @@ def test_a_damaged_card_is_refused_in_a_sentence(copy, monkeypatch, content):
         check(copy / "weights", None)
 
 
+def test_the_tables_say_what_their_rows_are_and_of_how_many():
+    metrics = json.loads((ROOT / "weights" / "metrics.json").read_text())
+    text = card.card_tables(metrics)
+    targets = text[text.index("**Error targets of numbers**"):]
+    n, rest = re.match(r".*? on ([\d,]+) numbers .*?\n\n(.*?)\n\n", targets, re.DOTALL).groups()
+    for share, answered in re.findall(r"composed \| ([\d.]+) % \| \d+ of ([\d,]+)", rest):
+        assert round(int(answered) / int(n), 4) == pytest.approx(float(share) / 100)
+    assert "numbers of unseen writers, which they wrote whole" in text
+    assert "| Validation at the last epoch, MNIST and drawings together |" in text
+    for row in ("climbing 1", "flat 0", "hanging 9", "patterns"):
+        assert text.lower().count(row) == 2  # in its table, and where it is explained
+    metrics["limits_of_numbers"] = [row | {"n": 0, "coverage": 0.0} for row in metrics["limits_of_numbers"]]
+    assert "set and counted on numbers composed" in card.card_tables(metrics)
+
+
 def test_the_cards_metadata_round_trips():
     card = ModelCard.load(ROOT / "MODEL_CARD.md")
     again = ModelCard(str(card))
