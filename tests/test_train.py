@@ -304,7 +304,7 @@ def test_what_the_user_can_mend_is_one_sentence_and_exit_code_2(small_mnist, tmp
 
 
 @pytest.mark.parametrize("flags, words", [
-    (["--strokes", "missing.npz"], "There is no file missing.npz"), (["--extra", "missing"], "missing has no sub-folders"),
+    (["--strokes", "missing.npz"], "There is no file missing.npz"), (["--extra", "missing"], "There is no folder missing"),
     (["--teacher", "missing"], "No weights at missing"), (["--resume"], "no interrupted run"),
 ])
 def test_a_typo_is_told_before_mnist_is_fetched_and_leaves_no_folder(tmp_path, monkeypatch, flags, words):
