@@ -33,7 +33,8 @@ def card_tables(metrics: dict) -> str:
             f"{100 * untaught['seeds']['deviation']:.2f} %", f"{len(untaught['seeds']['seeds'])} seeds")]
           if untaught and untaught["seeds"] else []),
         ("MNIST test, with the preprocessing of uploads", f"{100 * test['accuracy_through_the_road']:.2f} %", f"{test['n']:,}"),
-        ("Validation at the last epoch", f"{100 * weights['validation_accuracy']:.2f} %", f"{held:,}"),
+        ("Validation at the last epoch, " + ("MNIST and drawings together" if "strokes_validation" in weights["pictures"] else
+                                             "MNIST"), f"{100 * weights['validation_accuracy']:.2f} %", f"{held:,}"),
         (f"Calibration error on MNIST test ({BINS} bins)", f"{test['calibration_error']:.4f}", f"{test['n']:,}")])
     lines += [f"One network, seed {weights['seed']}, {weights['parameters']:,} parameters, {weights['bytes'] / 1e6:.2f} MB, "
               f"temperature {weights['temperature']:.3f}, weights `{weights['hash'][:12]}`. Measured on {metrics['date']}.", ""]
@@ -47,6 +48,8 @@ def card_tables(metrics: dict) -> str:
         lines += _table(("Condition", "Right (95 % interval)", "Plain resize", "n"), [
             (name, _percent(row["road"]), f"{100 * row['plain']['share']:.1f} %", f"{row['road']['n']:,}")
             for name, row in hands["conditions"].items()])
+        lines += ["The same digits in styles of other hands, drawn by rules. A climbing 1 has an upstroke from half way up, a flat "
+                  "0 is nearly twice as wide as it was, a hanging 9 is a ring from whose foot the stem hangs:", ""]
         lines += _table(("Style", "Right (95 % interval)", "n"), [
             (name if _learned(name) else f"{name} (never learned)", _percent(row), f"{row['n']:,}")
             for name, row in hands["styles"].items()])
@@ -59,7 +62,8 @@ def card_tables(metrics: dict) -> str:
                   f"{hands['calibration_error_of_whole']:.4f}.", ""]
     if "numbers" in metrics:
         lines += ["**Whole numbers**, composed of whole drawings of unseen writers, of one hand and one pen each, and of MNIST's "
-                  f"test pictures (1 to {LONGEST} digits, seed {SEED}). A string is right, or not:", ""]
+                  f"test pictures (1 to {LONGEST} digits, seed {SEED}); beside them numbers of unseen writers, which they wrote "
+                  "whole. A string is right, or not:", ""]
         lines += _table(("Numbers", "Right (95 % interval)", "n"), [
             (name, _percent(row), f"{row['n']:,}") for name, row in metrics["numbers"].items()])
     if "pictures" in metrics:
@@ -85,12 +89,15 @@ def card_tables(metrics: dict) -> str:
         lines += _table(TARGETS, [_target(row, kind, counts) for row in metrics["limits"]["errors"]
                                   for kind, counts in row["kinds"].items()])
     if metrics.get("limits_of_numbers"):
-        lines += ["**Error targets of numbers**, set and counted on composed numbers, of which half are spaced and half touch; "
-                  "scans of real fields keep them less well (above):", ""]
+        counted = [f"{row['n'] / row['coverage']:,.0f} " for row in metrics["limits_of_numbers"] if row["n"]]
+        lines += [f"**Error targets of numbers**, set and counted on {''.join(counted[:1])}numbers composed of unseen writers' "
+                  f"drawings for this alone (seed {SEED + 1}), of which half are spaced and half touch; scans of real fields keep "
+                  "them less well (above):", ""]
         lines += _table(TARGETS, [_target(row, "composed", row) for row in metrics["limits_of_numbers"]])
     if "refusal" in metrics:
         lines += ["**Refused as no digit**, where 99 % of the validation digits are kept (look-alikes such as O, I, l, Z, S left "
-                  f"out); area under the curve {metrics['refusal']['auroc']:.3f}:", ""]
+                  "out; patterns are filled shapes, waves, grids, clouds and grainy paper); area under the curve "
+                  f"{metrics['refusal']['auroc']:.3f}:", ""]
         lines += _table(("Kind", "Refused (95 % interval)", "n"), [
             (name, _percent(row), f"{row['n']:,}") for name, row in metrics["refusal"].items() if name != "auroc"])
     lines += _table(("Processor time for one picture", "Milliseconds (median)"), [

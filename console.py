@@ -73,6 +73,13 @@ def progress(steps: Iterable, total: int) -> Iterable:
     return tqdm(steps, total=total, unit=" pictures", disable=None)
 
 
+class Parser(argparse.ArgumentParser):
+    """argparse's, which would print all the flags, a page of them, above what is wrong with one."""
+
+    def error(self, message: str):
+        self.exit(2, f"{self.prog}: {message.rstrip('.')}. See --help.\n")
+
+
 def add_max_error(parser: argparse.ArgumentParser, default: float, known: str) -> None:
     """Add the flag that sets what is called unsure."""
     parser.add_argument("--max-error", type=float, default=default, metavar="SHARE",

@@ -37,6 +37,7 @@ BROKEN = frozenset((
     "b7635727", "f92fbac4",  # one ring of an 8
     "bc2a38b0",  # a 2, labelled 1
 ))
+MISSING = "There is no {} {}. Check the name."
 MNIST_FILES = {True: "train", False: "t10k"}
 
 
@@ -117,6 +118,8 @@ def load_folder(folder: str | Path) -> Pictures:
     Any size, format and polarity: they take the road of `preprocess.see`. Raises ValueError with a sentence for a folder that
     is not laid out so, and for the first picture that cannot be read or has no ink.
     """
+    if not os.path.isdir(folder):
+        raise ValueError(MISSING.format("folder", folder))
     try:
         folders = datasets.ImageFolder(str(folder), allow_empty=True,
                                        is_valid_file=lambda path: _is_picture(Path(path).relative_to(folder)))
@@ -169,6 +172,8 @@ def read_table(table: Path) -> list[tuple[Path, str, list]]:
                     for row in csv.DictReader(file)]
         if not rows or not all(isinstance(boxes, list) for _, _, boxes in rows):
             raise ValueError("no rows")
+    except FileNotFoundError as error:
+        raise ValueError(MISSING.format("file", table)) from error
     except (OSError, KeyError, TypeError, AttributeError, ValueError, RecursionError, csv.Error) as error:
         raise ValueError(f"{table} is no table of labelled pictures. Name a CSV file, commas between its columns, with the columns "
                          "file and label.") from error
@@ -255,6 +260,8 @@ def load_strokes(paths: str | Path, numbers: bool = False) -> Strokes:
                            or start[0] < 0 or start[-1] > end for start, end in starts)
                     or any(each.isdigit() and not (each in DIGITS or numbers and each.isascii()) for each in label)):
                 raise ValueError("parts that do not fit each other")
+        except FileNotFoundError as error:
+            raise ValueError(MISSING.format("file", path)) from error
         except Exception as error:  # numpy, zipfile and the missing keys each raise their own
             raise ValueError(f"{path} is no stroke file. Name an .npz with points, stroke_start, sample_start, label and "
                              "writer.") from error

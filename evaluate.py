@@ -9,7 +9,6 @@
     python evaluate.py --check --data-dir data      measure again as well, and compare
 """
 
-import argparse
 import hashlib
 import json
 import sys
@@ -21,11 +20,12 @@ import torch
 
 from card import CARD, card_mistakes, card_tables, check_card, write_card
 from composing import measure_fields, measure_numbers
+from console import Parser
 from data import load_strokes, split_writers
 from fields import FieldReader
 from figures import draw_figures, draw_hands
 from files import refuse, write_whole
-from model import HERE, WEIGHTS, WEIGHTS_FILE
+from model import HERE, WEIGHTS, WEIGHTS_FILE, named_by
 from recognize import Recognizer
 from trials import (
     load_unseen,
@@ -133,7 +133,9 @@ def results_without_teachers(recognizer: Recognizer, folder: Path) -> dict:
 
     Raises ValueError with a sentence where the recipes differ in more.
     """
-    found, other = read_metrics(folder), open_weights(folder)
+    with named_by("--untaught"):
+        other = open_weights(folder)
+    found = read_metrics(folder)
     if found["weights"]["hash"] != other.net.facts["hash"]:
         raise ValueError(f"The numbers in {folder} are of other weights. Run 'python evaluate.py --weights {folder}' first.")
     ours, theirs = (recipe_of(each.net, *TEACHING) for each in (recognizer, other))
@@ -199,7 +201,7 @@ def _check_examples(recorded: dict, read: dict) -> list[str]:
 
 def main() -> int:
     """Run the command line; return its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = Parser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--weights", help="folder of the weights (default: weights/)")
     parser.add_argument("--data-dir", help="folder of MNIST (default: data; with --check: none, nothing is measured again)")
     parser.add_argument("--strokes", metavar="FILES",

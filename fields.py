@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from archive import fill
-from console import add_max_error, add_pictures, count_bad, end_well, find_pictures, in_parallel, share_processors
+from console import Parser, add_max_error, add_pictures, count_bad, end_well, find_pictures, in_parallel, share_processors
 from decode import KEPT_SIDE, PictureError, open_picture, size_of, to_pixels
 from lattice import DEAREST, DOUBTS, FLAT, LOW, Candidate, Group, Way, best_ways, doubts, groups_of, score, shares
 from preprocess import is_blob
@@ -342,7 +342,7 @@ def add_string_error(parser: argparse.ArgumentParser) -> None:
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Return the flags of a command line."""
-    parser = argparse.ArgumentParser(description="Read whole numbers in picture files.", allow_abbrev=False)
+    parser = Parser(description="Read whole numbers in picture files.", allow_abbrev=False)
     add_pictures(parser)
     add_string_error(parser)
     parser.add_argument("--rule", metavar="REGEX", help=r"what the digits must match, such as '\d{5}' for a postcode")

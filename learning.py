@@ -20,7 +20,7 @@ from augment import augment
 from data import NO_DIGIT, Pictures
 from files import pack, unpack, write_whole
 from measures import all_digits, calibrate, logits_of
-from model import DigitNet, find_weights
+from model import DigitNet, find_weights, named_by
 from preprocess import normalise, to_tensor
 from recipe import TrainConfig, settled
 
@@ -45,12 +45,10 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     return any(able.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
 
 
+@named_by("--teacher")
 def open_teachers(names: str) -> list[DigitNet]:
     """Return the networks that --teacher names, commas between them. Raises what `find_weights` raises."""
-    try:
-        return [find_weights(name) for name in names.split(",") if name]
-    except (ValueError, OSError) as error:
-        raise type(error)(str(error).replace("--weights", "--teacher")) from error
+    return [find_weights(name) for name in names.split(",") if name]
 
 
 class Diverged(ValueError):
@@ -159,9 +157,7 @@ class Run:
         write_whole(path, pack(tensors, header))
 
     def resume(self, path: Path) -> None:
-        """Go on from a saved state. Raises ValueError with a sentence where there is none or where its settings differ."""
-        if not path.exists():
-            raise ValueError(f"There is no interrupted run in {path.parent}. Start one without --resume.")
+        """Go on from a saved state. Raises ValueError with a sentence where it is damaged or where its settings differ."""
         useless = f"{path} is damaged, or another version's. Delete it and start again without --resume."
         try:
             tensors, header = unpack(path.read_bytes(), str(path))

@@ -9,6 +9,8 @@ import hashlib
 import os
 import re
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -218,6 +220,15 @@ def find_weights(name: str | Path | None = None) -> DigitNet:
         return load_weights(path)
     repository, _, revision = str(name).partition("@")
     return DigitNet.from_pretrained(repository, revision=revision or None)
+
+
+@contextmanager
+def named_by(flag: str) -> Iterator[None]:
+    """Let what `find_weights` raises speak of another flag than --weights."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise type(error)(str(error).replace("--weights", flag)) from error
 
 
 def fetch_weights(repository: str, revision: str | None = None, *, token=None, cache_dir: str | Path | None = None,

@@ -11,6 +11,7 @@ import csv
 import json
 import logging
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -18,7 +19,17 @@ from pathlib import Path
 
 import numpy as np
 
-from console import add_max_error, add_pictures, count_bad, end_well, find_pictures, in_parallel, progress, share_processors
+from console import (
+    Parser,
+    add_max_error,
+    add_pictures,
+    count_bad,
+    end_well,
+    find_pictures,
+    in_parallel,
+    progress,
+    share_processors,
+)
 from decode import PictureError, open_picture, to_pixels
 from model import DigitNet, find_weights
 from preprocess import free_looks, is_blob, second_looks, split_digits, to_tensor, walk
@@ -259,6 +270,11 @@ def to_record(path: Path, reading: Reading) -> dict:
             "message": reading.message, **{f"p{digit}": p for digit, p in enumerate(probabilities)}}
 
 
+def _lines(words: str, wide: int) -> str:
+    """Return a title of --plot in up to three lines of so many letters."""
+    return textwrap.fill(words, wide, max_lines=3, placeholder="...")
+
+
 def plot(readings: list[tuple[Path, Reading]], out: str) -> None:
     """Draw, for every reading, the picture, what the network saw, and its ten probabilities as bars, into a file."""
     import matplotlib
@@ -268,7 +284,7 @@ def plot(readings: list[tuple[Path, Reading]], out: str) -> None:
     figure, axes = plt.subplots(len(readings), 3, figsize=(9, 2.6 * len(readings)), squeeze=False, layout="constrained",
                                 width_ratios=(1, 1, 2))
     for (path, reading), (left, middle, right) in zip(readings, axes, strict=True):
-        left.set_title(path.name.encode(errors="replace").decode(), fontsize=10, parse_math=False)
+        left.set_title(_lines(path.name.encode(errors="replace").decode(), 26), fontsize=9, parse_math=False)
         left.axis("off")
         middle.axis("off")
         if reading.verdict != "unreadable":
@@ -282,7 +298,7 @@ def plot(readings: list[tuple[Path, Reading]], out: str) -> None:
         colours = ["#c2410c" if digit == reading.digit else "#a8a29e" for digit in DIGITS]
         right.bar(list(DIGITS), reading.probabilities, color=colours)
         right.set_ylim(0, 1)
-        right.set_title(reading.message, fontsize=10)
+        right.set_title(_lines(reading.message, 60), fontsize=10)
         right.spines[["top", "right"]].set_visible(False)
     figure.savefig(out, dpi=110)
     plt.close(figure)
@@ -290,7 +306,7 @@ def plot(readings: list[tuple[Path, Reading]], out: str) -> None:
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Return the flags of a command line."""
-    parser = argparse.ArgumentParser(description="Read handwritten digits in picture files.", allow_abbrev=False)
+    parser = Parser(description="Read handwritten digits in picture files.", allow_abbrev=False)
     add_pictures(parser)
     add_max_error(parser, MAX_ERROR, ERRORS)
     parser.add_argument("--csv", metavar="FILE", help="write a CSV file")
@@ -302,6 +318,8 @@ def run(flags: argparse.Namespace) -> int:
     """Read what the flags name and print or write it; return the exit code: 2 where a picture could not be read."""
     if flags.plot and Path(flags.plot).suffix.lower() not in PLOTS:
         raise ValueError(f"{flags.plot} has no suffix of a picture. Name a file that ends in {', '.join(PLOTS)}.")
+    if flags.plot and not Path(flags.plot).parent.is_dir():
+        raise ValueError(f"There is no folder {Path(flags.plot).parent} for --plot. Make it, or name another one.")
     share_processors()
     recognizer = Recognizer.from_pretrained(flags.weights, flags.max_error)
     paths = find_pictures(flags.paths)

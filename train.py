@@ -33,6 +33,7 @@ import numpy as np
 import torch
 
 from composing import calibrate_numbers, render_cuts
+from console import Parser
 from data import (
     NO_DIGIT,
     Pictures,
@@ -53,6 +54,7 @@ from no_digits import render_halves, render_scribbles
 from recipe import RECIPES, TrainConfig, check_settings
 from recognize import Recognizer
 
+TRIALS = 10_000  # of one search, at most: months
 CHECKPOINT = "checkpoint.safetensors"  # in the output folder, while a run is under way
 
 
@@ -61,10 +63,12 @@ CHECKPOINT = "checkpoint.safetensors"  # in the output folder, while a run is un
 def load_pictures(config: TrainConfig) -> tuple[Pictures, dict[str, Pictures], dict, Strokes | None]:
     """Return training pictures, validation pictures by their kinds (MNIST's, drawings by the unseen writers), how many came from
     where, and the unseen writers' strokes, None where no stroke files are named."""
+    strokes = load_strokes(config.strokes) if config.strokes else None  # what a user names first: MNIST may have to be fetched
+    more = load_folder(config.extra) if config.extra else None
     pictures, mnist = split_mnist(load_mnist(config.data_dir, train=True))
     sources, unseen, validation = {"mnist": len(pictures), "mnist_validation": len(mnist)}, None, {"MNIST": mnist}
-    if config.strokes:
-        strokes, unseen = split_writers(load_strokes(config.strokes))
+    if strokes is not None:
+        strokes, unseen = split_writers(strokes)
         drawings, held = render(strokes, config.renders, config.seed), render(unseen[are_whole(unseen.samples)], 1, 0)
         others = [render_cuts(strokes, pictures, config.numbers, config.seed)] if config.numbers else []
         if (drawings.labels == NO_DIGIT).any():
@@ -74,8 +78,7 @@ def load_pictures(config: TrainConfig) -> tuple[Pictures, dict[str, Pictures], d
         sources |= {"strokes": len(drawings) - no_digits, "no_digits": no_digits,
                     "strokes_validation": int((held.labels != NO_DIGIT).sum())}
         pictures, validation = pictures + drawings, {**validation, "drawings": held}
-    if config.extra:
-        more = load_folder(config.extra)
+    if more is not None:
         sources["extra"] = len(more)
         pictures = pictures + more
     return pictures, validation, sources, unseen
@@ -91,13 +94,12 @@ def print_row(row: dict) -> None:
 
 
 def prepare(out: Path) -> None:
-    """Make the folder that a run writes to, without what a killed run left half-written in it.
+    """Remove what a killed run left half-written in the folder that a run will write to.
 
     Raises OSError with a sentence, before hours are spent, where nothing can be written there.
     """
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=out).close()
+        tempfile.TemporaryFile(dir=next(folder for folder in (out, *out.parents) if folder.exists())).close()
         for file in (WEIGHTS_FILE, CHECKPOINT):
             if (out / file).is_dir():
                 raise IsADirectoryError(None, f"{file} is a folder there")
@@ -109,15 +111,18 @@ def prepare(out: Path) -> None:
 def train_and_save(config: TrainConfig, resume: bool = False) -> DigitNet:
     """Train by a configuration, write its folder (model.safetensors, config.json), return the network."""
     out = Path(config.out)
+    if resume and not os.path.exists(out / CHECKPOINT):
+        raise ValueError(f"There is no interrupted run in {out}. Start one without --resume.")
     prepare(out)
     started, teachers = time.perf_counter(), open_teachers(config.teacher)
     pictures, validation, sources, unseen = load_pictures(config)
     run = Run(config, pictures, validation, teachers)
     if resume:
         run.resume(out / CHECKPOINT)
-    parameters = sum(p.numel() for p in run.net.parameters())
+    out.mkdir(parents=True, exist_ok=True)
+    parameters, threads = sum(p.numel() for p in run.net.parameters()), torch.get_num_threads()
     print(f"seed {config.seed}, {parameters:,} parameters, on {run.device.type} in {run.config.precision} with "
-          f"{torch.get_num_threads()} threads; "
+          f"{threads} thread{'s' * (threads > 1)}; "
           + ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in sources.items()))
     while run.epoch < config.epochs:
         row = run.train_epoch()
@@ -154,6 +159,7 @@ def search(config: TrainConfig, trials: int) -> None:
     prepare(out)
     random, teachers = np.random.default_rng(config.seed), open_teachers(config.teacher)
     pictures, validation, *_ = load_pictures(config)
+    out.mkdir(parents=True, exist_ok=True)
     rows = []
     for trial in range(1, trials + 1):
         tried = replace(config, lr=float(f"{10 ** random.uniform(-1.3, 0):.3g}"), batch_size=int(random.choice([64, 128, 256])),
@@ -184,17 +190,11 @@ def search(config: TrainConfig, trials: int) -> None:
 
 # --- the command line ---------------------------------------------------------------------------------------------------
 
-class Parser(argparse.ArgumentParser):
-    """argparse's, which would print all the flags, a page of them, above what is wrong with one."""
-
-    def error(self, message: str):
-        self.exit(2, f"{self.prog}: {message}. See --help.\n")
-
-
 def parse(arguments: list[str] | None = None) -> tuple[TrainConfig, argparse.Namespace]:
     """Return the configuration and the other flags of a command line; the recipe gives the defaults."""
     first = Parser(add_help=False)
-    first.add_argument("--recipe", choices=RECIPES, default="full")
+    first.add_argument("--recipe", choices=RECIPES, default="full",
+                       help="whose defaults to take; quick learns a small network in ten seconds")
     recipe = RECIPES[first.parse_known_args(arguments)[0].recipe]
     parser = Parser(description=__doc__.splitlines()[0], parents=[first], allow_abbrev=False,
                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
@@ -215,8 +215,8 @@ def main() -> int:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         check_settings(config)
-        if flags.search < 0:
-            raise ValueError(f"--search {flags.search} is out of range. Give the number of trials.")
+        if not 0 <= flags.search <= TRIALS:
+            raise ValueError(f"--search {flags.search} is out of range. Give a number from 0 to {TRIALS}.")
         if flags.resume and (flags.search or flags.dry_run):
             raise ValueError("--resume goes with neither --search nor --dry-run, which have no run to go on with. Leave it out.")
         if flags.dry_run and flags.search:

@@ -16,7 +16,7 @@ from PIL import Image
 from conditions import CONDITIONS, LEARNED, NEVER_LEARNED, STYLES, draw_style, is_restyled
 from data import LOOK_ALIKES, Pictures, Strokes, are_whole, load_labelled, load_mnist, load_strokes, split_writers, tables_of
 from measures import auroc, calibration_error, confusion_of, logits_of, per_class, share, wilson
-from model import DigitNet
+from model import DigitNet, named_by
 from no_digits import pattern, scribble
 from preprocess import see, to_tensor
 from recipe import TrainConfig
@@ -190,7 +190,8 @@ def measure_seeds(recognizer: Recognizer, folders: str, data_dir: str) -> dict:
 
     Raises ValueError with a sentence where the recipes differ in more than the seed, or where a seed comes twice.
     """
-    nets = [recognizer.net, *(open_weights(folder).net for folder in folders.split(","))]
+    with named_by("--seeds"):
+        nets = [recognizer.net, *(open_weights(folder).net for folder in folders.split(","))]
     recipes = [recipe_of(net) for net in nets]
     seeds = [net.facts["seed"] for net in nets]
     if any(recipe != recipes[0] for recipe in recipes) or len(set(seeds)) < len(seeds):

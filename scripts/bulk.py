@@ -27,7 +27,7 @@ import torch
 from tqdm import tqdm
 
 from bounds import MAX_BYTES, SUFFIXES
-from console import find_pictures
+from console import Parser, find_pictures
 from decode import PictureError, open_picture
 from fields import FieldReader, add_string_error
 from files import HEADER, refuse, remove_parts, write_whole
@@ -232,7 +232,7 @@ def keep(rows: "Iterable[pa.Table]", out: str, settings: dict) -> Iterator[int]:
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Return the flags of a command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = Parser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("source", metavar="SOURCE", help="folder, picture or glob, or a URL of those: s3://, gs://, abfs://")
     parser.add_argument("out", metavar="OUT", help="folder, or URL of one, for Parquet files")
     parser.add_argument("--workers", type=int, metavar="N", help="actors, a processor for each (default: all there are)")

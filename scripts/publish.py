@@ -23,6 +23,7 @@ from huggingface_hub import CommitOperationAdd, HfApi, constants, get_session, g
 from huggingface_hub.utils import disable_progress_bars
 
 import evaluate
+from console import Parser
 from model import WEIGHTS, DigitNet, find_weights, hub_failure
 from preprocess import see, to_tensor
 
@@ -192,7 +193,7 @@ def repository(text: str) -> str:
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Return the flags of a command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = Parser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("what", choices=("model", "space", "onnx"))
     parser.add_argument("name", nargs="?", type=repository, metavar="ORG/NAME", help="repository on the hub, made if need be")
     parser.add_argument("--model", type=repository, metavar="ORG/NAME", help="model that a Space names (default: its own name)")

@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from conftest import ROOT, make_sketch
+from conftest import ROOT, make_sketch, run_main
 from PIL import Image
 
 import console
@@ -92,3 +92,14 @@ def test_a_run_over_a_folder_shows_how_far_it_is_where_that_can_be_seen(tmp_path
     with open(ours, "rb", buffering=0) as screen:
         said = screen.read(100_000).decode()
     assert done.returncode == 0 and " pictures/s" in said and "<" in said  # the rate, and the time left behind "<"
+
+
+@pytest.mark.parametrize("program, flags, words", [
+    ("train", ["--recipe", "huge"], "invalid choice: 'huge'"), ("train", ["--epoch", "3"], "unrecognized arguments: --epoch 3"),
+    ("train", ["--epochs", "many"], "--epochs: invalid int value: 'many'"), ("train", ["--lr"], "--lr: expected one argument"),
+    *[(program, ["a", "b", "--max-error", "x"], "invalid float value: 'x'") for program in ("recognize", "fields", "bulk")],
+    ("evaluate", ["--seed", "1"], "unrecognized arguments: --seed 1"), ("publish", ["model"], "ORG/NAME is missing"),
+])
+def test_flags_that_make_no_sense_are_one_line_and_exit_code_2(program, flags, words):
+    done = run_main(f"{program}.py", *flags)
+    assert done.returncode == 2 and words in done.stderr and done.stderr.endswith("See --help.\n") and done.stderr.count("\n") == 1

@@ -120,6 +120,12 @@ def test_rendering_is_the_same_for_the_same_seed(tmp_path):
     assert len(one) == 2 * len(STROKES) and torch.equal(one.seen, same.seen) and not torch.equal(one.seen, other.seen)
 
 
+@pytest.mark.parametrize("load, what", [(load_strokes, "file"), (load_labelled, "file"), (load_folder, "folder")])
+def test_what_is_not_there_is_called_so(tmp_path, load, what):
+    with pytest.raises(ValueError, match=re.escape(f"There is no {what} {tmp_path / 'missing'}. Check the name.")):
+        load(tmp_path / "missing")
+
+
 def test_a_file_without_strokes_is_refused_in_a_sentence(tmp_path):
     (tmp_path / "strokes.npz").write_text("text")
     with pytest.raises(ValueError, match="no stroke file"):

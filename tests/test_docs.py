@@ -90,6 +90,13 @@ def test_the_card_has_every_part_of_the_hubs_template_and_measured_numbers_betwe
     assert "**Out of scope**: identity documents, money" in outside and "CC BY-SA 3.0" in outside and "CC BY 4.0" in outside
 
 
+def test_the_readme_claims_no_error_rate_that_the_figures_cannot_prove():
+    limits = json.loads((ROOT / "weights" / "metrics.json").read_text())["limits"]["errors"]
+    unproven = [row["max_error"] for row in limits if max(kind["upper"] for kind in row["kinds"].values()) > row["max_error"]]
+    lines = [line for line in README.splitlines() if re.search(r"--max-error 0", line)]
+    assert lines and all("aims at" in line for line in lines if float(line.split("--max-error ")[1].split()[0]) in unproven)
+
+
 def test_every_figure_of_the_card_is_there():
     figures = re.findall(r"!\[.*?\]\((.*?)\)", CARD)
     drawn = {path.relative_to(ROOT).as_posix() for path in (ROOT / "weights" / "figures").glob("*.png")}

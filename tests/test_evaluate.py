@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, STROKES, run_program
+from conftest import ROOT, STROKES, run_main, run_program
 from huggingface_hub import ModelCard
 
 import card
@@ -147,6 +147,13 @@ def test_a_style_that_changes_no_sample_is_left_out(recognizer, monkeypatch):
 def test_seeds_of_one_recipe_are_compared_and_nothing_else(recognizer):
     with pytest.raises(ValueError, match="not of one recipe with a seed each"):
         measure_seeds(recognizer, str(WEIGHTS), "data")  # the same seed twice
+
+
+@pytest.mark.parametrize("flag", ["--weights", "--seeds", "--untaught"])
+def test_weights_that_are_not_there_are_told_with_the_flag_that_named_them(flag):
+    done = run_main("evaluate.py", flag, "missing")
+    assert done.returncode == 2
+    assert done.stderr == f"No weights at missing. Run 'make train', or name another folder with {flag}.\n"
 
 
 def test_threads_and_settings_that_there_were_not_yet_are_no_part_of_a_recipe(recognizer, monkeypatch, tmp_path):
@@ -289,6 +296,21 @@ def test_a_damaged_card_is_refused_in_a_sentence(copy, monkeypatch, content):
     (copy / "MODEL_CARD.md").unlink() if content is None else (copy / "MODEL_CARD.md").write_bytes(content)
     with pytest.raises(ValueError, match="MODEL_CARD.md is missing or damaged. Restore it."):
         check(copy / "weights", None)
+
+
+def test_the_tables_say_what_their_rows_are_and_of_how_many():
+    metrics = json.loads((ROOT / "weights" / "metrics.json").read_text())
+    text = card.card_tables(metrics)
+    targets = text[text.index("**Error targets of numbers**"):]
+    n, rest = re.match(r".*? on ([\d,]+) numbers .*?\n\n(.*?)\n\n", targets, re.DOTALL).groups()
+    for share, answered in re.findall(r"composed \| ([\d.]+) % \| \d+ of ([\d,]+)", rest):
+        assert round(int(answered) / int(n), 4) == pytest.approx(float(share) / 100)
+    assert "numbers of unseen writers, which they wrote whole" in text
+    assert "| Validation at the last epoch, MNIST and drawings together |" in text
+    for row in ("climbing 1", "flat 0", "hanging 9", "patterns"):
+        assert text.lower().count(row) == 2  # in its table, and where it is explained
+    metrics["limits_of_numbers"] = [row | {"n": 0, "coverage": 0.0} for row in metrics["limits_of_numbers"]]
+    assert "set and counted on numbers composed" in card.card_tables(metrics)
 
 
 def test_the_cards_metadata_round_trips():

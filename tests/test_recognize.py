@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from conftest import STROKES, make_field, make_sketch, run_main, run_program
 from PIL import Image
 
 from fields import FieldReader
-from recognize import HINTS, Recognizer, liking
+from recognize import HINTS, Recognizer, liking, plot
 
 
 @pytest.fixture
@@ -235,6 +236,21 @@ def test_a_file_whose_name_is_no_text_is_read_like_any(tmp_path):
 def test_a_plot_without_a_suffix_is_refused_before_anything_is_read(tmp_path):
     done = run_main("recognize.py", "examples", "--plot", tmp_path / "sheet")
     assert done.returncode == 2 and "has no suffix of a picture" in done.stderr and not done.stdout
+
+
+def test_a_plot_beside_no_folder_is_refused_before_anything_is_read(tmp_path):
+    done = run_main("recognize.py", "examples", "--plot", tmp_path / "missing" / "sheet.png")
+    assert done.returncode == 2 and f"There is no folder {tmp_path / 'missing'}" in done.stderr and not done.stdout
+
+
+@pytest.mark.parametrize("name", ["124950_amount_with_comma.jpg", "IMG_20240101_123456" * 5 + ".JPG"])
+def test_no_word_of_a_plot_is_cut_off_at_its_edges(recognizer, tmp_path, name):
+    reading = recognizer.read(make_sketch())
+    unsure = replace(reading, message="Unsure: 4 or 9? " + HINTS["49"])
+    Image.fromarray(make_sketch()).save(tmp_path / name)
+    plot([(tmp_path / name, reading), (tmp_path / name, unsure)], tmp_path / "sheet.png")
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png").convert("L"))
+    assert (sheet[:, :3] == 255).all() and (sheet[:, -3:] == 255).all()
 
 
 @pytest.mark.parametrize("radius", [6, 11, 40])
