@@ -8,6 +8,8 @@ import numpy as np
 from paper import INK_LEVEL
 
 BOX = 0.9  # of the rectangle around it; a hole that fills more is that of a drawn box
+STOUT, ROUND, FULL = 0.5, 0.95, 0.6  # of its longer side, its hull, its inside: at least as much has a disc with white digits on it
+WRITTEN = 0.3  # of its shorter side; what is written on a sign is larger
 TEXTURE = 0.1  # of the pixels; where more of them are edges, every pixel of a checkerboard would be a hole to look into
 
 
@@ -51,7 +53,7 @@ def drop_boxes(ink: np.ndarray) -> np.ndarray:
 
 def drop_rings(ink: np.ndarray) -> np.ndarray:
     """Return the ink of a line of text without the rings around it: where a thing has a hole without deep bays in which two more
-    stand, no less than a third as high, one of them free, it goes, but for what of it reaches into the hole."""
+    stand, more than a quarter as high, one of them free, it goes, but for what of it reaches into the hole."""
     mask = (ink > INK_LEVEL).view(np.uint8)
     if is_texture(mask):
         return ink
@@ -63,7 +65,7 @@ def drop_rings(ink: np.ndarray) -> np.ndarray:
             continue
         inside = _inside(hull, ink.shape, 1)
         _, parts, stats, _ = cv2.connectedComponentsWithStats(mask & inside)
-        inner = 1 + np.flatnonzero(stats[1:, 3] >= high / 3)
+        inner = 1 + np.flatnonzero(stats[1:, 3] > high / 4)
         _, things = cv2.connectedComponents(mask)
         ring = things == things[tuple(thing[0, 0, ::-1])]
         if len(inner) < 2 or not (np.isin(parts, inner) & ~ring).any():  # what cuts across a 0 is a part of it
@@ -86,6 +88,31 @@ def inner_things(ink: np.ndarray) -> list[np.ndarray]:
         if max(cv2.boundingRect((rest > INK_LEVEL).view(np.uint8))[2:]) >= 0.5 * side:
             found.append(rest)
     return found
+
+
+def left_white(ink: np.ndarray) -> np.ndarray | None:
+    """Return, of ink that is there, what is left white inside of its largest thing as ink, if that is a disc or another shape
+    without bays and mostly ink; None where nothing is. The network has to say whether it is a digit."""
+    mask = (ink > INK_LEVEL).view(np.uint8)
+    outline = max(cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0], key=cv2.contourArea)
+    sides = cv2.boundingRect(outline)[2:]
+    if min(sides) < STOUT * max(sides) or cv2.contourArea(outline) < ROUND * cv2.contourArea(cv2.convexHull(outline)):
+        return None
+    inside = _inside(outline, ink.shape, 2)
+    if np.count_nonzero(inside & (ink > 127)) <= FULL * np.count_nonzero(inside):
+        return None
+    white = np.where(inside, 255 - ink, 0).astype(np.uint8)
+    return white if max(cv2.boundingRect((white > 127).view(np.uint8))[2:]) > WRITTEN * min(sides) else None
+
+
+def drop_discs(ink: np.ndarray) -> np.ndarray:
+    """Return the ink of a line of text; where two things are left white side by side in a disc, as in no digit, these alone."""
+    white = left_white(ink) if ink.any() else None
+    if white is None:
+        return ink
+    _, _, stats, _ = cv2.connectedComponentsWithStats((white > 127).view(np.uint8))
+    left, _, wide, high, _ = stats[1:][stats[1:, 3] >= 0.5 * stats[1:, 3].max()].T
+    return white if left.max() >= (left + wide).min() else ink
 
 
 def holes(mask: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

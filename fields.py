@@ -26,7 +26,7 @@ from preprocess import is_blob
 from recognize import DIGITS, NUMBERS, ODD, Recognizer
 from rules import Rule
 from segments import BIT, Field, Pieces, box_of, count_lines, cut, find_field, picture_of
-from signs import allowed, digits_but, has_fence, percent_in, slashes_in
+from signs import allowed, digits_but, is_odd, percent_in, slashes_in
 
 STRING_ERROR = 0.05  # share of wrong answers among the sure ones; a string has many digits that can be wrong
 BELOW = 0.5, 0.1  # of the narrower, and of the lower, of two digits below one another: what they share across, and down at most
@@ -235,7 +235,7 @@ class FieldReader:
         tops, feet = pieces.boxes[:, 1], pieces.boxes[:, 1] + pieces.boxes[:, 3]
         unread = sum(sign == "*" and feet[chosen].max() - tops[chosen].min() > 0.7 * pieces.height for chosen, sign in signs)
         sure = confidence >= self.sure and unread < len(text)  # ink as high as the digits, and as much of it, is no dirt
-        sure = sure and not against_signs and not has_fence(pieces, text, way)
+        sure = sure and not against_signs and not is_odd(pieces, text, way)
         reading = NumberReading(
             text, "".join(sign for _, sign in order), [DigitBox(box(each.chosen), each.probabilities) for each in way.digits],
             alternatives_among([(other, share) for other, share in guesses if not rule or rule.matches(other)], text, confidence),

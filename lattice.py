@@ -197,11 +197,11 @@ def peaks(pieces: Pieces, groups: list[Group], ones: np.ndarray) -> np.ndarray:
     return found + COSTS["parted"]
 
 
-def is_peak(pieces: Pieces, before: list[int], after: list[int]) -> bool:
-    """Say whether two neighbouring strokes meet above alone and lean apart below."""
+def is_peak(pieces: Pieces, before: list[int], after: list[int], upside_down: bool = False) -> bool:
+    """Say whether two neighbouring strokes meet above alone and lean apart below; or, upside down, the other way round: a V."""
     boxes = pieces.boxes[before + after]
     (left, top), (right, foot) = boxes[:, :2].min(axis=0), (boxes[:, :2] + boxes[:, 2:]).max(axis=0)
-    labels = pieces.labels[top:foot, left:right]
+    labels = pieces.labels[top:foot, left:right][::-1 if upside_down else 1]
     strokes = [np.isin(labels, np.array(side) + 1) for side in (before, after)]  # (H, W) each
     rows, high = [stroke.any(axis=1) for stroke in strokes], foot - top
     if any(not each[:int(0.3 * high)].any() or each.sum() < 0.45 * high for each in rows):

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import torch
 
-from boxes import inner_things
-from cleaning import clean_ink, count_things, cut_neighbours, drop_underline
+from boxes import inner_things, left_white
+from cleaning import clean_ink, count_things, cut_neighbours, drop_specks, drop_underline
 from decode import shrink, to_pixels
 from paper import INK_LEVEL, find_ink, ink_is_dark, lay_on_paper, to_grey
 from sheet import find_sheet
@@ -99,12 +99,14 @@ def split_digits(cleaned: np.ndarray) -> list[np.ndarray]:
 
 
 def free_looks(cleaned: np.ndarray) -> list[tuple[float, np.ndarray]]:
-    """Return (0.0, `seen`) for whatever stands alone inside of something else in cleaned ink, a circle for one, and for what
-    stands above a bar; [] where there is nothing of the kind."""
-    if count_things(cleaned) < 2:
-        return []
-    above = drop_underline(cleaned)
-    looks = [*map(clean_ink, inner_things(cleaned)), *([] if above is cleaned else [above])]
+    """Return (0.0, `seen`) for whatever stands alone inside of something else in cleaned ink, a circle for one, for what stands
+    above a bar, and for what is left white in a disc; [] where there is nothing of the kind."""
+    white, looks = left_white(cleaned), []
+    if white is not None:
+        looks.append(drop_specks(white))
+    if count_things(cleaned) >= 2:
+        above = drop_underline(cleaned)
+        looks += [*map(clean_ink, inner_things(cleaned)), *([] if above is cleaned else [above])]
     return [(0.0, frame(ink)) for ink in looks if ink_box(ink)]
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from lattice import Way
+from lattice import Way, is_peak
 from rules import Rule
 from segments import Pieces
 
@@ -134,10 +134,23 @@ def is_date(parts: Sequence[str]) -> bool:
             and (len(year) == 2 or len(year) == 4 and year[:2] in ("19", "20")))
 
 
-def has_fence(pieces: Pieces, text: str, way: Way) -> bool:
-    """Say whether three 1s in a row were cut off one thing: strokes of an N, M or H, as in No 52, more often than of a number."""
+def is_odd(pieces: Pieces, text: str, way: Way) -> bool:
+    """Say whether a string is not to be called sure, whatever its digits look like, each by itself.
+
+    Where three 1s in a row were cut off one thing, strokes of an N, M or H, as in No 52; where two were that meet below, a V; and
+    where something that was left out stands inside of a 0: a ring around it, a face.
+    """
     of = [pieces.things[digit.first] for digit in way.digits]
-    return any(text[place:place + 3] == "111" and len(set(of[place:place + 3])) == 1 for place in range(len(text) - 2))
+    if any(text[place:place + 3] == "111" and len(set(of[place:place + 3])) == 1 for place in range(len(text) - 2)):
+        return True
+    if any(text[place:place + 2] == "11" and of[place] == of[place + 1]
+           and is_peak(pieces, way.digits[place].chosen, way.digits[place + 1].chosen, upside_down=True)
+           for place in range(len(text) - 1)):
+        return True
+    starts, ends = pieces.boxes[:, :2], pieces.boxes[:, :2] + pieces.boxes[:, 2:]
+    out = list(way.signs)
+    return any(((starts[out] > starts[zero.chosen].min(axis=0)) & (ends[out] < ends[zero.chosen].max(axis=0))).all(axis=1).any()
+               for zero, digit in zip(way.digits, text, strict=True) if digit == "0")
 
 
 # --- percent signs --------------------------------------------------------------------------------------------------------

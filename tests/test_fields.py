@@ -208,6 +208,32 @@ def test_small_zeros_on_end_are_no_dash(reader):
     assert reader.read(np.hstack([picture, zeros])).text == "47000"
 
 
+def test_a_white_number_on_a_disc_is_read(reader):
+    number, _ = make_number("47", high=80, margin=120)
+    disc = np.full_like(number, 255)
+    high, wide = disc.shape
+    cv2.circle(disc, (wide // 2, high // 2), 120, 60, -1, cv2.LINE_AA)
+    assert reader.read(np.where(number < 128, 255, disc).astype(np.uint8)).text == "47"
+
+
+def test_a_small_number_in_a_ring_is_read(reader):
+    sign, _ = make_number("50", high=60, pen=8, margin=100)
+    high, wide = sign.shape
+    cv2.circle(sign, (wide // 2, high // 2), 98, 0, 20, cv2.LINE_AA)
+    assert reader.read(sign).text == "50"
+
+
+def test_what_surely_looks_like_digits_and_is_no_number_is_unsure(reader):
+    face = np.full((300, 300), 255, np.uint8)
+    cv2.circle(face, (150, 150), 110, 0, 9, cv2.LINE_AA)
+    for eye in (110, 190):
+        cv2.circle(face, (eye, 120), 8, 0, -1, cv2.LINE_AA)
+    cv2.ellipse(face, (150, 170), (50, 35), 0, 20, 160, 0, 9, cv2.LINE_AA)
+    vee = np.full((300, 300), 255, np.uint8)
+    cv2.polylines(vee, [np.array([(90, 60), (150, 240), (210, 60)])], False, 0, 12, cv2.LINE_AA)
+    assert [reader.read(picture).verdict == "number" for picture in (face, vee)] == [False, False]
+
+
 def test_a_number_on_its_side_is_no_number(reader):
     reading = reader.read(np.rot90(make_number("40517")[0]))
     assert reading.verdict != "number"

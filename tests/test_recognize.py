@@ -156,6 +156,15 @@ def test_a_digit_of_two_strokes_is_one_digit(recognizer):
     assert recognizer.read(sketch).verdict in ("digit", "unsure")
 
 
+@pytest.mark.parametrize("colour", [(30, 60, 200), (200, 30, 30), (20, 20, 20)])
+@pytest.mark.parametrize("digit", "1457")
+def test_a_white_digit_on_a_disc_is_read(recognizer, digit, colour):
+    sign = np.full((280, 280, 3), 255, np.uint8)
+    cv2.circle(sign, (140, 140), 120, colour, -1, cv2.LINE_AA)
+    sign[make_sketch(digit, size=0.45) < 128] = 255
+    assert recognizer.read(sign).digit == digit
+
+
 @pytest.mark.parametrize("digit", "4570")
 def test_a_digit_between_neighbours_that_touch_it_is_read(recognizer, digit):
     reading = recognizer.read(make_field(digit, "0" if digit != "0" else "7"))

@@ -9,9 +9,9 @@ import pytest
 from conftest import HIGH, make_number
 
 from fields import FieldReader, alternatives_among
-from lattice import best_ways, score
-from segments import cut, find_field, picture_of
-from signs import MOST, Choice, Ring, Stroke, are_parted, belief, evidence, is_date, percent_in, slashes_in, stroke_of
+from lattice import Candidate, Way, best_ways, score
+from segments import Pieces, cut, find_field, picture_of
+from signs import MOST, Choice, Ring, Stroke, are_parted, belief, evidence, is_date, is_odd, percent_in, slashes_in, stroke_of
 
 
 @pytest.fixture(scope="module")
@@ -255,6 +255,22 @@ def test_hatching_and_foam_are_given_up_quickly(reader, what):
 
 @pytest.mark.parametrize("text", ["N47", "N0,47", "N471"])
 def test_an_n_before_a_number_is_not_surely_three_1s(reader, text):
-    reading = reader.read(make_number(text, pen=7)[0])
-    assert reading.confidence > reader.sure and reading.verdict == "unsure"
+    assert reader.read(make_number(text, pen=7)[0]).verdict == "unsure"
     assert reader.read(make_number("111" + text[1:], pen=7)[0]).verdict == "number"
+
+
+@pytest.mark.parametrize("text, things, odd", [("111", [0, 0, 0], True), ("111", [0, 0, 1], False), ("171", [0, 0, 0], False)])
+def test_three_1s_cut_off_one_thing_are_odd(text, things, odd):
+    boxes = np.array([(20 * place, 0, 10, 40) for place in range(3)])
+    pieces = Pieces(np.zeros((40, 60), int), boxes, 40.0, np.array(things), np.zeros(3), np.zeros(3, bool), 0, 0.0)
+    digits = tuple(Candidate(place, place, [place], np.full(10, 0.1), np.zeros(10)) for place in range(3))
+    assert is_odd(pieces, text, Way(0.0, digits, (), None)) is odd
+
+
+@pytest.mark.parametrize("box, odd", [((14, 10, 12, 20), True), ((34, 10, 12, 20), False), ((14, 45, 12, 20), False)])
+def test_a_0_inside_of_which_something_stands_is_odd(box, odd):
+    boxes = np.array([(0, 0, 40, 40), box])
+    pieces = Pieces(np.zeros((60, 60), int), boxes, 40.0, np.arange(2), np.zeros(2), np.zeros(2, bool), 0, 0.0)
+    zero = Candidate(0, 0, [0], np.full(10, 0.1), np.zeros(10))
+    assert is_odd(pieces, "0", Way(0.0, (zero,), (1,), None)) is odd
+    assert not is_odd(pieces, "8", Way(0.0, (zero,), (1,), None))
