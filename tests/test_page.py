@@ -556,6 +556,31 @@ def test_the_sheet_fills_its_box_and_a_clear_changes_no_size(browser, server, pa
     context.close()
 
 
+@pytest.mark.parametrize("size", [(844, 390), (667, 375)])
+@pytest.mark.parametrize("path", ["/", "/number"])
+def test_pad_and_buttons_fit_the_screen_of_a_phone_held_sideways_beside_room_to_scroll(browser, server, path, size):
+    width, height = size
+    context = browser.new_context(viewport={"width": width, "height": height}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto(server + path)
+    wait_for_brush(page)
+    pad = page.locator("#pad").bounding_box()
+    for part in (pad, page.locator("#undo").bounding_box(), page.locator("#clear").bounding_box()):
+        assert part["y"] + part["height"] <= height and part["width"] >= 44 and part["height"] >= 44
+    page.wait_for_timeout(1000)
+    wide, high = sheet(page)[2:]
+    assert abs(wide - pad["width"]) < 4 and abs(high - pad["height"]) < 4 and high > 140
+    assert page.evaluate(OVERLAPS.replace("#panel p", ".panel p")) == []
+    if path == "/":
+        draw(page, "7")
+        wait_for_answer(page, "7")
+        assert page.locator("#panel").bounding_box()["y"] < height - 90
+    else:
+        write(page, "17")
+        expect(page.locator("#number .text")).to_have_text("17")
+    context.close()
+
+
 # --- what stands there while an answer is awaited -----------------------------------------------------------------------
 
 def hold(page) -> list:
