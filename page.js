@@ -30,6 +30,7 @@ window.digitvision = (() => {
     requestAnimationFrame(() => app.ticker.stop());  // Gradio would draw it for half a second more, and wakes it at the next move
     return data.some((value, at) => at % 4 < 3 && value < 128) ? { url: canvas.toDataURL() } : null;
   };
+  const fit = () => window.editor?.tools.get('zoom').set_zoom('fit');  // after the trash Gradio leaves the sheet at its bare size
   const drawing = () => find('[data-tab-id=draw]').getAttribute('aria-selected') === 'true';
 
   // An answer that stands there belongs to what is in front: until it comes, the one before is pale and then out of sight. Gradio's
@@ -105,6 +106,7 @@ window.digitvision = (() => {
     if (answered(name) && awaited[name] && !away) mark(name, 'away', REFUSED);
   };
   const ask = () => {
+    keep();
     wait();
     for (const name in PLACES) put(name);
   };
@@ -117,12 +119,30 @@ window.digitvision = (() => {
   const askAboutPicture = () => { coming = false; ask(); };
   const askAgain = () => { drawn = sketch(); ask(); };
 
+  // A drawing stays while one looks at another page: in this tab of the browser alone, and what is put back is read anew.
+  const KEPT = 'drawing ' + location.pathname;
+  let kept = null;  // what is yet to be put back; Gradio asks before the page is started
+  try { kept = sessionStorage.getItem(KEPT); } catch { }
+  const keep = () => {
+    if (kept) return;
+    try { if (drawn) sessionStorage.setItem(KEPT, drawn.url); else sessionStorage.removeItem(KEPT); } catch { }  // where it may
+  };
+  const putBack = async () => {
+    const armed = () => find('#pad canvas') && window.editor?.current_tool === 'draw';  // before, Gradio empties the sheet
+    while (kept && !armed()) await new Promise((wake) => setTimeout(wake, 50));
+    if (!kept) return;
+    await window.editor.add_image_from_url(kept);
+    fit();
+    kept = null;
+    setTimeout(askAgain, 50);
+  };
+
   // Gradio's own small tools are out of sight: two buttons as large as a thumb press them.
   const undo = () => { find('#pad button[aria-label=Undo]')?.click(); setTimeout(askAgain, 50); };
   const clear = () => {
     find('#pad button[aria-label="Clear canvas"]')?.click();
-    setTimeout(() => window.editor?.tools.get('zoom').set_zoom('fit'));  // after the trash Gradio leaves the sheet at its bare size
-    drawn = null;
+    setTimeout(fit);
+    drawn = kept = null;
     ask();
   };
 
@@ -225,6 +245,7 @@ window.digitvision = (() => {
     for (const name in PLACES) mark(name);  // Gradio may have asked before there was a place for words
     find('#undo').addEventListener('click', undo);  // without Gradio, which does nothing more where it lost its server
     find('#clear').addEventListener('click', clear);
+    putBack();
     let stroke = false;
     find('#pad').addEventListener('pointerdown', () => { stroke = true; }, true);
     for (const end of ['pointerup', 'pointercancel']) document.addEventListener(end, () => {

@@ -717,6 +717,34 @@ def test_an_example_that_is_there_already_is_answered_again(page):
         expect(page.locator(DIGIT)).to_be_visible()
 
 
+@pytest.mark.parametrize("scale", [1, 3])  # of the screen; a phone's is 3
+def test_a_drawing_is_there_and_read_anew_when_one_comes_back_from_another_page(browser, server, scale):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, device_scale_factor=scale)
+    page = context.new_page()
+    page.goto(server)
+    draw(page, "7")
+    wait_for_answer(page, "7")
+    before = sheet(page)
+    page.goto(server + "/number")
+    wait_for_brush(page)
+    page.wait_for_timeout(1000)
+    expect(page.locator(".panel:visible")).to_contain_text("Ready")  # it is no number
+    page.goto(server)
+    wait_for_answer(page, "7")
+    assert np.allclose(sheet(page), before, atol=0.1)
+    page.locator("#undo").click()
+    wait_for_nothing(page)
+    draw(page, "1")
+    wait_for_answer(page, "1")
+    page.locator("#clear").click()
+    wait_for_nothing(page)
+    page.reload()
+    wait_for_brush(page)
+    page.wait_for_timeout(1000)
+    wait_for_nothing(page)
+    context.close()
+
+
 @pytest.mark.parametrize("path", ["/", "/number"])
 def test_a_server_that_is_away_is_told_in_the_panel_and_undo_and_clear_still_work(browser, server, path):
     context = browser.new_context(viewport={"width": 1280, "height": 800})
