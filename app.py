@@ -33,7 +33,7 @@ from gradio import FileData
 
 import page
 from calls import Page, answering, at_once, decode, refusal
-from console import add_max_error
+from console import Parser, add_max_error
 from decode import PictureError
 from door import KEPT, MAX_CALLS, MAX_FILE, NO_PICTURE, SWEEP, THREADS, lifespan
 from explain import draw_evidence, evidence
@@ -256,12 +256,13 @@ def number_page() -> None:
     gr.Markdown("# DigitVision\nWrite a number, or upload a picture of one: a postcode, an amount, a field of a form.",
                 elem_id="title")
     picture, events = pad_and_upload(LINE, THIN_PEN, "Picture of a number")
+    with gr.Row(equal_height=False):
+        rule = gr.Textbox(label=r"Rule: what the digits must match, such as \d{5}", max_length=LONGEST, elem_id="rule")
+        with gr.Column(elem_classes="wide", scale=2, min_width=300):
+            put_examples(page.NUMBERS, picture)
+    # last, since its height changes: nothing that one presses may jump
     answer = gr.HTML(page.number(None, None), html_template=page.NUMBER, js_on_load=None, apply_default_css=False,
                      elem_id="number")
-    rule = gr.Textbox(label=r"Rule: a regular expression that the digits must match, such as \d{5}; empty for none",
-                      max_length=LONGEST, elem_id="rule")
-    with gr.Column(elem_classes="wide"):
-        put_examples(page.NUMBERS, picture)
     facts = gr.JSON(visible=False, label="Reading")
     ask_about_what_is_in_front([*events, (rule.submit, "ask"), (rule.blur, "ask")], [picture, rule], [(tell_number, answer)])
     gr.Button(visible=False).click(read_number, [picture, rule], facts, api_name="read_number", **PUBLIC,
@@ -270,17 +271,18 @@ def number_page() -> None:
 
 def pad_and_upload(size: tuple[int, int], pen: int, label: str) -> tuple[gr.Image, list[tuple]]:
     """Put a sketch pad and an upload on the page, a tab each; return the picture, and the events after which to ask anew."""
+    wide = "wide" if size[0] > size[1] else None
     with gr.Tabs():
         with gr.Tab("Draw", id="draw") as draw_tab:
             gr.Sketchpad(canvas_size=size, fixed_canvas=True, layers=False, transforms=(), buttons=[], show_label=False,
                          brush=gr.Brush(default_size=pen, colors=["#000000"], color_mode="fixed"), elem_id="pad",
-                         elem_classes="wide" if size[0] > size[1] else None)
+                         elem_classes=wide)
             with gr.Row(elem_id="tools"):
                 gr.Button("Undo", elem_id="undo")
                 gr.Button("Clear", elem_id="clear")
         with gr.Tab("Upload", id="upload") as upload_tab:
             picture = gr.Image(type="pil", image_mode=None, sources=["upload", "clipboard", "webcam"], buttons=[], label=label,
-                               elem_id="upload", webcam_options=CAMERA)
+                               elem_id="upload", elem_classes=wide, webcam_options=CAMERA)
     return picture, [(draw_tab.select, "ask"), (upload_tab.select, "ask"), (picture.change, "askAboutPicture")]
 
 
@@ -335,7 +337,7 @@ def check_address(host: str, port: int) -> None:
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Return the flags of a command line; Gradio's own environment variables give the defaults."""
-    parser = argparse.ArgumentParser(description="Serve the page and the API.", allow_abbrev=False)
+    parser = Parser(description="Serve the page and the API.", allow_abbrev=False)
     parser.add_argument("--host", type=lambda text: text.strip("[]"), default=HOST,
                         help="address to listen on; 0.0.0.0 opens it to the network (default: %(default)s)")
     parser.add_argument("--port", type=port, default=os.environ.get("GRADIO_SERVER_PORT", "7860"),

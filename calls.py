@@ -24,6 +24,9 @@ SMALL = 400_000  # bytes, and pixels, of a picture that is read at once; a sketc
 REST = 0.5  # of the time that such a picture took, until the next one: meanwhile the server hears everybody else
 ADDRESSES, LONGEST_ADDRESS = 1000, 500  # of the page that are remembered: how many, and of how many characters
 FORWARDED = ("x-forwarded-host", "x-forwarded-proto", "x-gradio-server")  # headers of a proxy that change an address
+A_FILE = "A picture file. No URL is fetched, but data:image/png;base64,... is taken."
+EXAMPLE = {"path": "examples/7_crossed_transparent.png", "url": "examples/7_crossed_transparent.png",  # of a caller in our folder
+           "orig_name": "7_crossed_transparent.png", "meta": {"_type": "gradio.FileData"}}
 NO_RULE = r"This rule is no text. Send a regular expression such as \d{5}, or none."
 
 # --- pictures -----------------------------------------------------------------------------------------------------------
@@ -111,6 +114,19 @@ turns = WeakKeyDictionary()  # by event loop: the lock that is held while a smal
 
 class Page(gr.Blocks):
     """Blocks that open nothing which callers name, keep nothing that they send, and refuse in a sentence."""
+
+    def get_api_info(self, *which, **more):
+        """Return what the page that describes the API is made of. Gradio's own example is a URL, which is refused here."""
+        info = super().get_api_info(*which, **more)
+        for endpoint in info["named_endpoints"].values():
+            for each in endpoint["parameters"]:
+                if each["component"] == "Image":
+                    url = {**each["type"]["properties"]["url"], "description": "data:image/png;base64,..."}
+                    each["type"] = {**each["type"], "additional_description": A_FILE,
+                                    "properties": {**each["type"]["properties"], "url": url}}
+                    each["python_type"]["description"] = A_FILE
+                    each["example_input"] = EXAMPLE
+        return info
 
     async def process_api(self, block_fn, inputs, *more, request=None, **others):
         """Answer a call, and forget what it sent: after an error Gradio's queue holds it in a circle until Python looks for

@@ -230,8 +230,9 @@ class FieldReader:
         guesses += [(digits_but(whole, each), share * alike) for share, each in choices[1:]]
         signs = [(chosen, known.get(chosen[0]) or sign_of(pieces, way, chosen)) for chosen in things_of(pieces, way.signs, known)]
         marks = tuple(Mark(box(chosen), sign) for chosen, sign in signs)
+        digits = {piece for each in (first.digits if text != ink_text else ()) for piece in each.chosen}  # which a rule forced out
         order = sorted([(each.first, digit) for each, digit in zip(way.digits, text, strict=True)]
-                       + [(chosen[0], sign) for chosen, sign in signs])
+                       + [(chosen[0], sign) for chosen, sign in signs if sign != "*" or not digits.issuperset(chosen)])
         tops, feet = pieces.boxes[:, 1], pieces.boxes[:, 1] + pieces.boxes[:, 3]
         unread = sum(sign == "*" and feet[chosen].max() - tops[chosen].min() > 0.7 * pieces.height for chosen, sign in signs)
         sure = confidence >= self.sure and unread < len(text)  # ink as high as the digits, and as much of it, is no dirt

@@ -19,6 +19,7 @@ window.fetch = async (...request) => {
 window.digitvision = (() => {
   const find = (selector) => document.querySelector(selector);
   let drawn = null;  // the sheet when something last happened to it
+  let chosen = null;  // which digit of a number shows its bars
 
   const sketch = () => {  // the sheet without the cursor, 280x280 pixels on every screen; null for one without ink
     const app = window.__PIXI_APP__;  // for PixiJS's developer tools
@@ -29,6 +30,7 @@ window.digitvision = (() => {
     requestAnimationFrame(() => app.ticker.stop());  // Gradio would draw it for half a second more, and wakes it at the next move
     return data.some((value, at) => at % 4 < 3 && value < 128) ? { url: canvas.toDataURL() } : null;
   };
+  const fit = () => window.editor?.tools.get('zoom').set_zoom('fit');  // after the trash Gradio leaves the sheet at its bare size
   const drawing = () => find('[data-tab-id=draw]').getAttribute('aria-selected') === 'true';
 
   // An answer that stands there belongs to what is in front: until it comes, the one before is pale and then out of sight. Gradio's
@@ -46,6 +48,7 @@ window.digitvision = (() => {
   const sent = {}, awaited = {}, out = {};
   const mark = (name, state, html = '') => {  // asked, reading, away, empty; none where the answer is there
     const place = find(PLACES[name]), meanwhile = place?.querySelector('.meanwhile');
+    if (state === 'empty') chosen = null;
     if (state) place?.setAttribute('data-state', state); else place?.removeAttribute('data-state');
     if (meanwhile) meanwhile.innerHTML = html;
   };
@@ -103,19 +106,43 @@ window.digitvision = (() => {
     if (answered(name) && awaited[name] && !away) mark(name, 'away', REFUSED);
   };
   const ask = () => {
+    keep();
     wait();
     for (const name in PLACES) put(name);
   };
-  const awaitPicture = () => { coming = true; wait(); };
+  const awaitPicture = () => {
+    coming = true;
+    chosen = null;
+    wait();
+    find('#panel, #number').scrollIntoView({ behavior: 'smooth', block: 'nearest' });  // on a phone it lies far below
+  };
   const askAboutPicture = () => { coming = false; ask(); };
   const askAgain = () => { drawn = sketch(); ask(); };
+
+  // A drawing stays while one looks at another page: in this tab of the browser alone, and what is put back is read anew.
+  const KEPT = 'drawing ' + location.pathname;
+  let kept = null;  // what is yet to be put back; Gradio asks before the page is started
+  try { kept = sessionStorage.getItem(KEPT); } catch { }
+  const keep = () => {
+    if (kept) return;
+    try { if (drawn) sessionStorage.setItem(KEPT, drawn.url); else sessionStorage.removeItem(KEPT); } catch { }  // where it may
+  };
+  const putBack = async () => {
+    const armed = () => find('#pad canvas') && window.editor?.current_tool === 'draw';  // before, Gradio empties the sheet
+    while (kept && !armed()) await new Promise((wake) => setTimeout(wake, 50));
+    if (!kept) return;
+    await window.editor.add_image_from_url(kept);
+    fit();
+    kept = null;
+    setTimeout(askAgain, 50);
+  };
 
   // Gradio's own small tools are out of sight: two buttons as large as a thumb press them.
   const undo = () => { find('#pad button[aria-label=Undo]')?.click(); setTimeout(askAgain, 50); };
   const clear = () => {
     find('#pad button[aria-label="Clear canvas"]')?.click();
-    setTimeout(() => window.editor?.tools.get('zoom').set_zoom('fit'));  // after the trash Gradio leaves the sheet at its bare size
-    drawn = null;
+    setTimeout(fit);
+    drawn = kept = null;
     ask();
   };
 
@@ -131,6 +158,7 @@ window.digitvision = (() => {
   };
   const tidy = () => {
     arm();
+    if (chosen && !find('#number .box.chosen')) show();  // the next answer is shown as the one before
     document.querySelectorAll('#pad canvas:not([aria-label])').forEach((canvas) => {
       canvas.setAttribute('role', 'img');
       canvas.setAttribute('aria-label', 'Sketch pad: write here; or choose a picture under Upload');
@@ -147,7 +175,16 @@ window.digitvision = (() => {
     find('#evidence button:not([aria-label])')?.setAttribute('aria-label', 'Which ink decided');
   };
 
-  // A picture that is pasted, or dropped anywhere on the page, goes where Upload puts one.
+  // A picture that is pasted, or dropped anywhere on the page, goes where Upload puts one; a file that is none is told as the API
+  // tells it, before Gradio would by a box of its own that lies over the links.
+  const NO_PICTURE = 'This file is not a picture that can be read. Send a PNG, JPEG, WEBP, GIF, BMP or TIFF.';
+  const say = (title, sentence) => { for (const name in PLACES) mark(name, 'away', words(title, sentence)); };
+  const picture = (data) => [...(data?.files ?? [])].find((file) => file.type.startsWith('image/'));
+  const refuse = (event, data) => {  // say whether there are files, and no picture among them
+    const refused = data?.files?.length > 0 && !picture(data);
+    if (refused) { event.preventDefault(); event.stopPropagation(); say('Not read', NO_PICTURE); }
+    return refused;
+  };
   const take = async (file) => {
     find('[data-tab-id=upload]').click();
     for (let tries = 0; tries < 60; tries++) {
@@ -163,11 +200,10 @@ window.digitvision = (() => {
       await new Promise((wake) => setTimeout(wake, 50));
     }
   };
-  const picture = (data) => [...(data?.files ?? [])].find((file) => file.type.startsWith('image/'));
 
-  const show = (digit) => document.querySelectorAll('#number .box, #number .bars').forEach((part) => {
-    part.classList.toggle('chosen', part.dataset.digit === digit);  // of a number: its box, and its ten bars
-    if (part.matches('.box')) part.setAttribute('aria-pressed', part.dataset.digit === digit);
+  const show = () => document.querySelectorAll('#number .box, #number .bars').forEach((part) => {
+    part.classList.toggle('chosen', part.dataset.digit === chosen);  // of a number: its box, and its ten bars
+    if (part.matches('.box')) part.setAttribute('aria-pressed', part.dataset.digit === chosen);
   });
 
   const copyText = async (text) => {  // say whether it was copied
@@ -181,18 +217,14 @@ window.digitvision = (() => {
     return copied;
   };
 
-  const showTheAnswer = () => {  // an example is read under Upload; on a phone the examples lie far below the answer
+  const showTheAnswer = () => {  // an example is read under Upload
     coming = true;
     find('[data-tab-id=upload]').click();
-    wait();
-    find('#panel, #number').scrollIntoView({ behavior: 'smooth', block: 'nearest' });
+    awaitPicture();
   };
 
   // Gradio says nothing where a camera is missing, refused, or kept from a page that came over http.
-  const noCamera = () => {
-    const html = words('No camera', 'There is none, or it may not be used here. Upload a picture instead.');
-    for (const name of ['tell', 'tell_number']) mark(name, 'away', html);
-  };
+  const noCamera = () => say('No camera', 'There is none, or it may not be used here. Upload a picture instead.');
   const watchCamera = () => {
     const devices = navigator.mediaDevices, open = devices?.getUserMedia.bind(devices);
     if (open) devices.getUserMedia = (...wishes) => open(...wishes).catch((error) => { noCamera(); throw error; });
@@ -213,6 +245,7 @@ window.digitvision = (() => {
     for (const name in PLACES) mark(name);  // Gradio may have asked before there was a place for words
     find('#undo').addEventListener('click', undo);  // without Gradio, which does nothing more where it lost its server
     find('#clear').addEventListener('click', clear);
+    putBack();
     let stroke = false;
     find('#pad').addEventListener('pointerdown', () => { stroke = true; }, true);
     for (const end of ['pointerup', 'pointercancel']) document.addEventListener(end, () => {
@@ -232,14 +265,17 @@ window.digitvision = (() => {
     document.addEventListener('click', (event) => {
       if (event.target.closest('#examples button')) showTheAnswer();  // before Gradio fetches it
       const box = event.target.closest('#number .box'), copy = event.target.closest('#number .copy');
-      if (box) show(box.dataset.digit);
+      if (box) { chosen = box.dataset.digit; show(); }
       if (copy) copyText(copy.dataset.text).then((copied) => {
         if (!copied) return;
         copy.textContent = 'Copied';
         setTimeout(() => { copy.textContent = 'Copy'; }, 2000);  // milliseconds
       });
     });
+    document.addEventListener('change', (event) => { if (event.target.closest('#upload')) refuse(event, event.target); }, true);
+    document.addEventListener('drop', (event) => refuse(event, event.dataTransfer), true);  // before Gradio's own box
     document.addEventListener('paste', (event) => {
+      if (refuse(event, event.clipboardData)) return;
       const file = picture(event.clipboardData);
       if (file) { event.preventDefault(); take(file); }
     });

@@ -13,7 +13,7 @@ from PIL import Image
 from decode import size_of, to_pixels
 from fields import NumberReading
 from model import HERE, WEIGHTS
-from recognize import DIGITS, Reading
+from recognize import AS_NUMBER, DIGITS, Reading
 
 METRICS = WEIGHTS / "metrics.json"
 FIGURES = WEIGHTS / "figures"
@@ -47,7 +47,8 @@ def panel(reading: Reading | None) -> str:
     if reading is None:
         return '<span class="digit"></span><p><b>Ready</b> Draw a digit from 0 to 9, or upload a picture of one.</p>'
     shown = {"digit": reading.digit, "unsure": f"{reading.digit}?"}.get(reading.verdict, "?")
-    return f'<span class="digit">{shown}</span><p><b>{how_sure(reading)}</b> {escape(reading.message)}</p>'
+    message = escape(reading.message).replace(AS_NUMBER, 'or read them as a <a href="number">number</a>')
+    return f'<span class="digit">{shown}</span><p><b>{how_sure(reading)}</b> {message}</p>'
 
 
 def number(reading: NumberReading | None, image) -> str:
@@ -55,7 +56,7 @@ def number(reading: NumberReading | None, image) -> str:
     the ten bars of the one that is chosen; None asks for a number."""
     if reading is None:
         return panel_of("", "Ready", "Write a number, or upload a picture of one.")
-    copy = f'<button class="copy" data-text="{escape(reading.display)}">Copy</button>' if reading.text else ""
+    copy = f'<button class="copy" data-text="{escape(reading.display.replace("*", ""))}">Copy</button>' if reading.text else ""
     html = panel_of(f'<span class="text">{escape(reading.display)}</span>' if reading.text else "", how_sure(reading),
                     reading.message, copy)
     if reading.verdict == "unreadable" or not reading.digits:

@@ -70,6 +70,7 @@ HINTS = {  # what to change where two digits are hard to tell apart, one way for
     "79": "Leave the 7 without a loop, or close the loop of the 9.",
     "89": "Close both loops of the 8, or give the 9 a straight stem.",
 }
+AS_NUMBER = "or read them as a number: /read_number, fields.py"  # for clients, and the command line
 NO_INK = "There is no ink to read here. Draw a digit, or send a picture that shows one."
 
 
@@ -215,7 +216,7 @@ class Recognizer:
         hint = HINTS.get("".join(sorted(DIGITS[first] + DIGITS[second])), "")
         sure = "over 99.9 %" if confidence > 0.999 else f"{100 * confidence:.1f} %"  # nobody is 100.0 % sure
         if parts and all(np.sort(part)[-2:].sum() >= max(self.strange, 0.9) for part in parts):
-            verdict, message = "several", f"{NUMBERS.get(len(parts), str(len(parts)))} digits: write one at a time."
+            verdict, message = "several", f"{NUMBERS.get(len(parts), str(len(parts)))} digits: write one at a time, {AS_NUMBER}."
         elif probabilities[[first, second]].sum() < self.strange or is_blob(seen):
             verdict, message = "not_a_digit", "This does not look like a digit."
         elif confidence < self.sure:

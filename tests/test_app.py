@@ -79,6 +79,17 @@ def test_every_endpoint_is_described_with_shapes_and_ranges(client):
         assert words in endpoints[name]["description"] and "one bad" in endpoints["/predict_batch"]["description"]
 
 
+@pytest.mark.parametrize("endpoint", ["/predict", "/explain", "/read_number"])
+def test_the_example_in_the_description_of_the_api_can_be_run_as_it_stands(server, endpoint, monkeypatch):
+    """Where there is a picture of that name."""
+    described = json.loads(urllib.request.urlopen(server + "/gradio_api/info").read())["named_endpoints"][endpoint]
+    assert "http" not in json.dumps(described["parameters"]) and "ublicly" not in json.dumps(described["parameters"])
+    monkeypatch.chdir(ROOT)
+    found = {}
+    exec(described["code_snippets"]["python"], found)
+    assert "7" in str(found["result"])
+
+
 def test_the_python_client_gets_label_and_ten_confidences(client, expected):
     label = client.predict(handle_file(PICTURE), api_name="/predict")
     assert label["label"] == "7" and np.allclose(numbers(label), expected, atol=1e-6)

@@ -414,6 +414,12 @@ def test_a_rule_chooses_and_says_so(reader):
     assert all(other.text[3] in "01234" for other in reading.alternatives)
 
 
+def test_digits_that_a_rule_forces_out_are_marks_and_no_stars(reader):
+    reading = reader.read(ROOT / "examples" / "2026_touching.png", rule="5")
+    assert (reading.text, reading.display, reading.ink_text, reading.by_rule) == ("5", "5", "2026", True)
+    assert reading.marks and all(mark.sign == "*" for mark in reading.marks)
+
+
 def test_a_rule_that_nothing_can_keep_is_told_with_what_the_ink_says(reader):
     reading = reader.read(make_number("47")[0], rule=r"\d{9}")
     assert (reading.text, reading.verdict, reading.ink_text) == ("", "not_a_number", "47")

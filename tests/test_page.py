@@ -13,6 +13,7 @@ import pytest
 from conftest import ROOT, STROKES, make_number, need
 from PIL import Image
 
+from bounds import NO_PICTURE
 from decode import shrink, to_pixels
 from paper import to_grey
 from preprocess import crop, ink_box, stroke_width
@@ -308,6 +309,35 @@ def test_a_picture_is_dropped_anywhere(page):
     wait_for_answer(page, "4")
 
 
+@pytest.mark.parametrize("way", ["drop", "drop on Upload", "paste", "choose"])
+def test_a_file_that_is_no_picture_is_told_in_the_panel_as_the_api_tells_it(page, way):
+    draw(page, "7")
+    wait_for_answer(page, "7")
+    if way in ("drop on Upload", "choose"):
+        page.get_by_role("tab", name="Upload").click()
+        page.locator("#upload input[type=file]").wait_for(state="attached")
+        wait_for_nothing(page)
+        page.wait_for_timeout(500)  # milliseconds; Upload's own answer follows
+    if way == "choose":
+        page.locator("#upload input[type=file]").set_input_files(
+            {"name": "a.pdf", "mimeType": "application/pdf", "buffer": b"%PDF"})
+    else:
+        page.evaluate("""(way) => {
+          const data = new DataTransfer(), how = { bubbles: true, cancelable: true, dataTransfer: data, clipboardData: data };
+          data.items.add(new File(['%PDF'], 'a.pdf', { type: 'application/pdf' }));
+          const place = document.querySelector(way === 'drop on Upload' ? '#upload button' : '#title');
+          place.dispatchEvent(way === 'paste' ? new ClipboardEvent('paste', how) : new DragEvent('drop', how));
+        }""", way)
+    expect(page.locator("#panel .panel:visible")).to_have_text("Not read " + NO_PICTURE)
+    expect(page.locator("#answer .confidence-set:visible")).to_have_count(0)
+    page.wait_for_timeout(500)
+    expect(page.get_by_text("Invalid file type")).to_have_count(0)  # over the links
+    page.get_by_role("tab", name="Draw").click()
+    if way in ("drop", "paste"):
+        draw(page, "1")  # goes on as if nothing had been there
+    expect(page.locator("#panel .panel:visible")).not_to_contain_text("Not read")
+
+
 def test_a_refusal_stands_in_the_panel_and_takes_the_bars_of_the_picture_before_away(page, tmp_path):
     page.get_by_role("button", name="Example: 3 lined paper").click()
     wait_for_answer(page, "3")
@@ -344,6 +374,7 @@ def test_what_the_network_saw_is_closed_at_first_and_follows_what_is_drawn(page)
     draw(page, "4")
     expect(page.locator("#stages img")).to_have_count(5)
     assert page.locator("#evidence img").get_attribute("src") != first
+    expect(page.locator("#evidence .icon-button-wrapper:visible")).to_have_count(0)  # an empty one is a speck
     page.get_by_role("button", name="What the network saw").click()
 
 
@@ -429,6 +460,17 @@ def test_every_page_has_a_title_of_its_own(page, server):
         other.goto(server + path)
         expect(other).to_have_title(title)
     other.close()
+
+
+def test_several_digits_are_sent_to_the_page_for_numbers(page, server, tmp_path):
+    picture, _ = make_number("47", gap=0.6)
+    Image.fromarray(picture).save(tmp_path / "47.png")
+    upload(page, tmp_path / "47.png")
+    expect(page.locator("#panel")).to_contain_text("Two digits: write one at a time, or read them as a number.")
+    assert page.locator("#panel a").evaluate("(link) => link.href") == server + "/number"
+    for scheme in ("light", "dark"):
+        look_at(page, scheme)
+        assert page.evaluate(PALE) == []
 
 
 @pytest.mark.parametrize("width", [320, 360, 480])
@@ -556,6 +598,31 @@ def test_the_sheet_fills_its_box_and_a_clear_changes_no_size(browser, server, pa
     context.close()
 
 
+@pytest.mark.parametrize("size", [(844, 390), (667, 375)])
+@pytest.mark.parametrize("path", ["/", "/number"])
+def test_pad_and_buttons_fit_the_screen_of_a_phone_held_sideways_beside_room_to_scroll(browser, server, path, size):
+    width, height = size
+    context = browser.new_context(viewport={"width": width, "height": height}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto(server + path)
+    wait_for_brush(page)
+    pad = page.locator("#pad").bounding_box()
+    for part in (pad, page.locator("#undo").bounding_box(), page.locator("#clear").bounding_box()):
+        assert part["y"] + part["height"] <= height and part["width"] >= 44 and part["height"] >= 44
+    page.wait_for_timeout(1000)
+    wide, high = sheet(page)[2:]
+    assert abs(wide - pad["width"]) < 4 and abs(high - pad["height"]) < 4 and high > 140
+    assert page.evaluate(OVERLAPS.replace("#panel p", ".panel p")) == []
+    if path == "/":
+        draw(page, "7")
+        wait_for_answer(page, "7")
+        assert page.locator("#panel").bounding_box()["y"] < height - 90
+    else:
+        write(page, "17")
+        expect(page.locator("#number .text")).to_have_text("17")
+    context.close()
+
+
 # --- what stands there while an answer is awaited -----------------------------------------------------------------------
 
 def hold(page) -> list:
@@ -648,6 +715,34 @@ def test_an_example_that_is_there_already_is_answered_again(page):
         expect(page.locator(DIGIT)).to_be_visible()
         page.wait_for_timeout(600)
         expect(page.locator(DIGIT)).to_be_visible()
+
+
+@pytest.mark.parametrize("scale", [1, 3])  # of the screen; a phone's is 3
+def test_a_drawing_is_there_and_read_anew_when_one_comes_back_from_another_page(browser, server, scale):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, device_scale_factor=scale)
+    page = context.new_page()
+    page.goto(server)
+    draw(page, "7")
+    wait_for_answer(page, "7")
+    before = sheet(page)
+    page.goto(server + "/number")
+    wait_for_brush(page)
+    page.wait_for_timeout(1000)
+    expect(page.locator(".panel:visible")).to_contain_text("Ready")  # it is no number
+    page.goto(server)
+    wait_for_answer(page, "7")
+    assert np.allclose(sheet(page), before, atol=0.1)
+    page.locator("#undo").click()
+    wait_for_nothing(page)
+    draw(page, "1")
+    wait_for_answer(page, "1")
+    page.locator("#clear").click()
+    wait_for_nothing(page)
+    page.reload()
+    wait_for_brush(page)
+    page.wait_for_timeout(1000)
+    wait_for_nothing(page)
+    context.close()
 
 
 @pytest.mark.parametrize("path", ["/", "/number"])
@@ -758,6 +853,26 @@ def test_a_number_is_copied_where_the_browser_has_no_clipboard_for_the_page(numb
     assert numbers.evaluate("window.copied") == "1024"
 
 
+def test_digits_that_a_rule_forces_out_leave_no_stars(numbers):
+    numbers.get_by_role("button", name="Example: 2026 touching").click()
+    expect(numbers.locator("#number .text")).to_have_text("2026")
+    numbers.locator("#rule textarea").fill("2")
+    numbers.keyboard.press("Enter")
+    expect(numbers.locator("#number .text")).to_have_text("2")
+    numbers.get_by_role("button", name="Copy").click()
+    expect(numbers.get_by_role("button", name="Copied")).to_be_visible()
+    assert numbers.evaluate("navigator.clipboard.readText()") == "2"
+
+
+def test_the_field_for_a_rule_shows_its_focus_as_the_buttons_do(numbers):
+    outlines = []
+    for control in ("#undo", "#rule textarea"):
+        numbers.keyboard.press("Tab")
+        numbers.locator(control).focus()
+        outlines.append(numbers.locator(control).evaluate("(control) => getComputedStyle(control).outline"))
+    assert outlines[0] == outlines[1] != "none"
+
+
 def test_what_is_copied_is_what_is_shown_and_the_button_offers_it_again(numbers):
     numbers.get_by_role("button", name="Example: 124950 amount with comma").click()
     expect(numbers.locator("#number .text")).to_have_text("1249,50")
@@ -847,6 +962,48 @@ def test_a_click_on_a_digit_shows_its_ten_bars_and_boxes_lie_over_the_digits(num
     expect(numbers.locator("#number .bars.chosen li").first).to_contain_text("7")
     if folder := os.environ.get("DIGITVISION_SCREENSHOTS"):
         numbers.screenshot(path=f"{folder}/number.png")
+
+
+@pytest.mark.parametrize("size", ["desk", "phone"])
+def test_nothing_jumps_when_a_number_is_answered_and_its_answer_is_in_view(numbers, size):
+    width, height = SIZES[size]
+    numbers.set_viewport_size({"width": width, "height": height})
+    numbers.wait_for_timeout(500)
+
+    def places():
+        assert numbers.locator("#number .panel:visible").bounding_box()["y"] < height - 90
+        return [numbers.locator(part).bounding_box() for part in ("#pad", "#rule", "#examples")]
+
+    empty = places()
+    write(numbers, "1")
+    expect(numbers.locator("#number .text")).to_have_text("1")
+    assert places() == empty
+    numbers.locator("#number .box").click()
+    numbers.evaluate("scrollTo(0, 0)")
+    assert places() == empty
+    for stroke in STROKES["7"]:  # another digit
+        left, top, wide, high = sheet(numbers)
+        for at, (x, y) in enumerate(stroke):
+            numbers.mouse.move(left + 0.6 * wide + x / 14 * 0.6 * high, top + (0.2 + 0.6 * y / 14) * high, steps=3)
+            numbers.mouse.down() if at == 0 else None
+        numbers.mouse.up()
+    expect(numbers.locator("#number .text")).to_have_text("17")
+    assert places() == empty
+    expect(numbers.locator("#number .bars.chosen li")).to_have_count(10)  # as they were asked for
+    expect(numbers.locator("#number .box.chosen")).to_have_attribute("data-digit", "0")
+    numbers.get_by_role("button", name="Clear").click()
+    expect(numbers.locator("#number .panel:visible")).to_contain_text("Ready")
+    numbers.wait_for_timeout(500)  # the server's own follows
+    assert places() == empty
+
+
+@pytest.mark.parametrize("size", ["desk", "phone"])
+def test_the_answer_to_an_uploaded_number_comes_into_view(numbers, size):
+    width, height = SIZES[size]
+    numbers.set_viewport_size({"width": width, "height": height})
+    upload(numbers, ROOT / "examples" / "2026_touching.png")
+    expect(numbers.locator("#number .text")).to_have_text("2026")
+    expect(numbers.locator("#number .text")).to_be_in_viewport(ratio=1)
 
 
 def test_a_rule_is_heeded_and_one_that_is_none_is_told(numbers):

@@ -116,7 +116,8 @@ def test_a_hint_says_in_one_short_sentence_what_to_change_in_both_digits(pair, h
 def test_two_digits_in_one_picture_are_counted(recognizer):
     both = np.hstack([make_sketch("4", pad=200, width=15), make_sketch("7", pad=200, width=15)])
     reading = recognizer.read(both)
-    assert (reading.verdict, reading.message) == ("several", "Two digits: write one at a time.")
+    assert (reading.verdict, reading.message) == ("several", "Two digits: write one at a time, or read them as a number: "
+                                                  "/read_number, fields.py.")
     assert reading.probabilities is not None
 
 
