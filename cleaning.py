@@ -174,29 +174,32 @@ def drop_base_line(ink: np.ndarray) -> np.ndarray:
     runs = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((1, max(9, min(height // 2, width // 10))), np.uint8))
     found = cv2.HoughLines(runs, 1, np.pi / 720, int(0.5 * width), min_theta=np.pi / 2 - STEEPEST, max_theta=np.pi / 2 + STEEPEST)
     row, column = np.arange(height)[:, None], np.arange(width)
-    for distance, angle in found[:8, 0] if found is not None else ():
-        line = _fit_line(runs, (distance - column * np.cos(angle)) / np.sin(angle), near)
-        if line is None:
-            continue
-        middle, thick = line
-        away, half = row - middle, thick / 2 + 1.5  # with its soft edge
-        band = np.abs(away) <= half
-        beside = mask & ~band
-        cropped = all(band[end].any() or 0 < mask[end].mean() < 0.5 for end in (0, -1))  # it, or a digit, reaches the border
-        if width < (CLEAR if cropped else RULE) * cv2.boundingRect(beside)[3]:
-            continue
-        level = float(np.quantile(np.where(band, ink, 0).max(axis=0), 0.3))
-        if level < PALE:
-            stays = ink > level + max(20, 0.5 * (255 - level))
-        else:
-            above = (beside & (away < -half) & (away >= -half - 1.5)).any(axis=0)
-            below = (beside & (away > half) & (away <= half + 1.5)).any(axis=0)
-            stays = above & (below | (away < 0)) | below & (away > 0)
-        left = np.where(band & ~stays, 0, ink).astype(np.uint8)
-        _, labels, stats, _ = cv2.connectedComponentsWithStats((left > INK_LEVEL // 2).view(np.uint8))
-        along = np.bincount(labels.ravel(), (np.abs(away) <= half + 1.5).ravel(), len(stats))  # pixels of each beside the line
-        return _erase(left, labels, 1 + np.flatnonzero(along[1:] >= stats[1:, 4]))  # the line's own crumbs
-    return ink
+    lines: list[tuple[np.ndarray, float]] = []
+    for distance, angle in found[:32, 0] if found is not None else ():  # the longest first
+        middle = (distance - column * np.cos(angle)) / np.sin(angle)  # (W,)
+        if all(abs(middle[width // 2] - other[width // 2]) > max(4, 0.08 * height) for other, _ in lines):
+            line = _fit_line(runs, middle, near)
+            lines += [line] if line else []
+    if len(lines) != 1:  # ruled or squared paper, a table
+        return ink
+    middle, thick = lines[0]
+    away, half = row - middle, thick / 2 + 1.5  # with its soft edge
+    band = np.abs(away) <= half
+    beside = mask & ~band
+    cropped = all(band[end].any() or 0 < mask[end].mean() < 0.5 for end in (0, -1))  # it, or a digit, reaches the border
+    if width < (CLEAR if cropped else RULE) * cv2.boundingRect(beside)[3]:
+        return ink
+    level = float(np.quantile(np.where(band, ink, 0).max(axis=0), 0.3))
+    if level < PALE:
+        stays = ink > level + max(20, 0.5 * (255 - level))
+    else:
+        above = (beside & (away < -half) & (away >= -half - 1.5)).any(axis=0)
+        below = (beside & (away > half) & (away <= half + 1.5)).any(axis=0)
+        stays = above & (below | (away < 0)) | below & (away > 0)
+    left = np.where(band & ~stays, 0, ink).astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((left > INK_LEVEL // 2).view(np.uint8))
+    along = np.bincount(labels.ravel(), (np.abs(away) <= half + 1.5).ravel(), len(stats))  # pixels of each beside the line
+    return _erase(left, labels, 1 + np.flatnonzero(along[1:] >= stats[1:, 4]))  # the line's own crumbs
 
 
 def _fit_line(runs: np.ndarray, middle: np.ndarray, near: int) -> tuple[np.ndarray, float] | None:

@@ -263,6 +263,12 @@ def test_a_line_as_dark_as_the_digit_that_touches_it_goes(recognizer, digit, pla
     assert (reading.digit, reading.verdict) == (digit, "digit")
 
 
+def test_one_of_two_lines_is_left_to_what_knows_tables():
+    ink = 255 - make_sketch("4", width=14)
+    ink[60:66] = ink[210:216] = 255
+    assert np.array_equal(drop_base_line(ink), ink)
+
+
 def test_the_foot_of_a_zero_between_zeros_is_no_line():
     field = make_field("0", "0", gap=-0.3)
     ink = 255 - cv2.resize(field, (2 * field.shape[1], field.shape[0]))  # as flat as some write it
