@@ -91,10 +91,12 @@ def inner_things(ink: np.ndarray) -> list[np.ndarray]:
 
 
 def left_white(ink: np.ndarray) -> np.ndarray | None:
-    """Return, of ink that is there, what is left white inside of its largest thing as ink, if that is a disc or another shape
-    without bays and mostly ink; None where nothing is. The network has to say whether it is a digit."""
-    mask = (ink > INK_LEVEL).view(np.uint8)
-    outline = max(cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0], key=cv2.contourArea)
+    """Return, as ink, what is left white inside of the largest thing of some ink, if that is a disc or another shape without bays
+    and mostly ink; None where nothing is. The network has to say whether it is a digit."""
+    outlines, _ = cv2.findContours((ink > INK_LEVEL).view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    if not outlines:
+        return None
+    outline = max(outlines, key=cv2.contourArea)
     sides = cv2.boundingRect(outline)[2:]
     if min(sides) < STOUT * max(sides) or cv2.contourArea(outline) < ROUND * cv2.contourArea(cv2.convexHull(outline)):
         return None
@@ -107,7 +109,7 @@ def left_white(ink: np.ndarray) -> np.ndarray | None:
 
 def drop_discs(ink: np.ndarray) -> np.ndarray:
     """Return the ink of a line of text; where two things are left white side by side in a disc, as in no digit, these alone."""
-    white = left_white(ink) if ink.any() else None
+    white = left_white(ink)
     if white is None:
         return ink
     _, _, stats, _ = cv2.connectedComponentsWithStats((white > 127).view(np.uint8))

@@ -169,7 +169,7 @@ def drop_base_line(ink: np.ndarray) -> np.ndarray:
     height, width = ink.shape
     mask = (ink > INK_LEVEL // 2).view(np.uint8)
     inked, near = mask.max(axis=0) > 0, max(2, width // 20)
-    if inked.mean() < SEEN or not (inked[:near].any() and inked[-near:].any()):  # the usual case: nothing runs across
+    if width < THIN_FOR or inked.mean() < SEEN or not (inked[:near].any() and inked[-near:].any()):  # the usual case
         return ink
     runs = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((1, max(9, min(height // 2, width // 10))), np.uint8))
     found = cv2.HoughLines(runs, 1, np.pi / 720, int(0.5 * width), min_theta=np.pi / 2 - STEEPEST, max_theta=np.pi / 2 + STEEPEST)

@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 
 import cleaning
 import preprocess
-from boxes import drop_boxes
+from boxes import drop_boxes, drop_discs
 from cleaning import (
     count_things,
     cut_neighbours,
@@ -267,6 +267,13 @@ def test_one_of_two_lines_is_left_to_what_knows_tables():
     ink = 255 - make_sketch("4", width=14)
     ink[60:66] = ink[210:216] = 255
     assert np.array_equal(drop_base_line(ink), ink)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("wide", [1, 2, 5, 12, 13])
+def test_no_line_is_fitted_to_less_than_there_is(wide):
+    for ink in (np.zeros((30, wide), np.uint8), np.full((30, wide), 255, np.uint8), np.eye(30, wide, dtype=np.uint8) * 255):
+        assert drop_base_line(ink).shape == ink.shape and drop_discs(ink).shape == ink.shape
 
 
 def test_the_foot_of_a_zero_between_zeros_is_no_line():
