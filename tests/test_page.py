@@ -950,6 +950,7 @@ def test_a_click_on_a_digit_shows_its_ten_bars_and_boxes_lie_over_the_digits(num
     numbers.locator("#upload input[type=file]").set_input_files(tmp_path / "field.png")
     expect(numbers.locator("#number .text")).to_have_text("4,710")
     assert numbers.locator("#number .mark").count() == 1
+    expect(numbers.locator("#number .field img")).to_be_visible()  # the words of an answer are there a moment before it is shown
     shown = numbers.locator("#number .field img").bounding_box()
     for place, (x, y, wide, high) in enumerate(boxes):
         box = numbers.locator(f"#number .box[data-digit='{place}']").bounding_box()
