@@ -21,12 +21,12 @@ import numpy as np
 from archive import fill
 from console import Parser, add_max_error, add_pictures, count_bad, end_well, find_pictures, in_parallel, share_processors
 from decode import KEPT_SIDE, PictureError, open_picture, size_of, to_pixels
-from lattice import DEAREST, DOUBTS, FLAT, LOW, Candidate, Group, Way, best_ways, doubts, groups_of, score, shares
+from lattice import DEAREST, DOUBTS, Candidate, Group, Way, best_ways, doubts, groups_of, score, shares
 from preprocess import is_blob
 from recognize import DIGITS, NUMBERS, ODD, Recognizer
 from rules import Rule
-from segments import BIT, Field, Pieces, box_of, count_lines, cut, find_field, picture_of
-from signs import allowed, digits_but, is_odd, percent_in, slashes_in
+from segments import Field, Pieces, box_of, count_lines, cut, find_field, picture_of
+from signs import allowed, digits_but, is_odd, percent_in, sign_of, slashes_in, things_of
 
 STRING_ERROR = 0.05  # share of wrong answers among the sure ones; a string has many digits that can be wrong
 BELOW = 0.5, 0.1  # of the narrower, and of the lower, of two digits below one another: what they share across, and down at most
@@ -270,20 +270,6 @@ def to_json(reading: NumberReading) -> dict:
             "marks": [{"sign": mark.sign, "box": list(mark.box)} for mark in reading.marks]}
 
 
-def things_of(pieces: Pieces, chosen: tuple[int, ...], known: dict[int, str]) -> list[list[int]]:
-    """Return pieces together with those that the same thing or percent sign was cut into, if they are neighbours; `known` are those
-    that are signs, and which."""
-    found: list[list[int]] = []
-    for piece in sorted(chosen):
-        sign, before = known.get(piece), known.get(piece - 1)
-        same = pieces.things[piece] == pieces.things[piece - 1] or sign == "%"
-        if found and piece == found[-1][-1] + 1 and same and sign == before:
-            found[-1].append(piece)
-        else:
-            found.append([piece])
-    return found
-
-
 def lie_below_one_another(pieces: Pieces, way: Way) -> bool:
     """Say whether any two digits do, as in lines so near to one another that no paper is between them from left to right."""
     starts = np.array([pieces.boxes[each.chosen, :2].min(axis=0) for each in way.digits])  # (N, 2) x, y
@@ -291,28 +277,6 @@ def lie_below_one_another(pieces: Pieces, way: Way) -> bool:
     shared = np.minimum(ends[:, None], ends) - np.maximum(starts[:, None], starts)  # (N, N, 2)
     across, down = np.moveaxis(shared / np.minimum((ends - starts)[:, None], ends - starts), -1, 0)
     return bool(((across > BELOW[0]) & (down < BELOW[1])).any())
-
-
-def sign_of(pieces: Pieces, way: Way, chosen: list[int]) -> str:
-    """Return what some pieces that are no digit are, by their shape and their place on the line of digits."""
-    boxes, height = pieces.boxes, pieces.height
-    digits = [boxes[each.chosen] for each in way.digits]
-    top = float(np.median([each[:, 1].min() for each in digits]))
-    base = float(np.median([(each[:, 1] + each[:, 3]).max() for each in digits]))
-    left, above = boxes[chosen, :2].min(axis=0)
-    wide, high = (boxes[chosen, :2] + boxes[chosen, 2:]).max(axis=0) - (left, above)
-    middle = above + high / 2
-    if wide > FLAT * high and high < LOW * height and top + 0.25 * (base - top) < middle < base - 0.15 * height:
-        return "-"
-    if max(wide, high) >= 2 * BIT * height and high >= BIT * height:
-        return "*"
-    if above > base + 0.1 * height and high < 0.2 * height or above + high < top - 0.1 * height:
-        return ""
-    if middle > base - 0.3 * height:
-        return "," if high > 1.4 * wide or above + high > base + 0.12 * height else "."
-    if max(wide, high) >= 0.25 * height:
-        return "*"
-    return "'" if middle < top + 0.35 * height else "."
 
 
 def message_of(reading: NumberReading, rule: Rule | None, specks: int) -> str:

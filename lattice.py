@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 
 from boxes import holes
-from recognize import DIGITS
 from rules import Rule, States
 from segments import BIT, Pieces
 
@@ -279,7 +278,7 @@ def best_ways(pieces: Pieces, looks: list[Candidate], rule: Rule | None = None,
             skipped = tuple(piece for piece in range(look.first, look.last + 1) if piece not in look.chosen)
             scores = look.scores.tolist()
             least = -np.inf if rule else max(scores) - HOPELESS / 2
-            tried = sorted(((gain, digit) for gain, digit in zip(scores, DIGITS, strict=True) if gain > least), reverse=True)
+            tried = sorted(((gain, str(digit)) for digit, gain in enumerate(scores) if gain > least), reverse=True)
             for text, way in beam[look.first].items():  # the best first, as its digits
                 if way.score + tried[0][0] <= ahead[0]:
                     break

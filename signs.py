@@ -1,4 +1,4 @@
-"""Signs that are digits to the network: the slashes of 18/01/1999 and 3/4 are 1s, and 25% is 2596 or 25010.
+"""Signs: what is left out of a number, and what is a digit to the network: the slashes of 18/01/1999 are 1s, 25% is 2596 or 25010.
 
 Slashes show beside the other digits, and by what the parts say; a percent sign by where its rings and its stroke lie.
 """
@@ -10,9 +10,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from lattice import Way, is_peak
+from lattice import FLAT, LOW, Way, is_peak
 from rules import Rule
-from segments import Pieces
+from segments import BIT, Pieces
 
 MOST = 8  # strokes, of more the likeliest, and rings that are looked at: two are chosen in as many ways as there are pairs
 
@@ -151,6 +151,44 @@ def is_odd(pieces: Pieces, text: str, way: Way) -> bool:
     out = list(way.signs)
     return any(((starts[out] > starts[zero.chosen].min(axis=0)) & (ends[out] < ends[zero.chosen].max(axis=0))).all(axis=1).any()
                for zero, digit in zip(way.digits, text, strict=True) if digit == "0")
+
+
+# --- what is left out ---------------------------------------------------------------------------------------------------
+
+def things_of(pieces: Pieces, chosen: tuple[int, ...], known: dict[int, str]) -> list[list[int]]:
+    """Return pieces together with those that the same thing or percent sign was cut into, if they are neighbours; `known` are those
+    that are signs, and which."""
+    found: list[list[int]] = []
+    for piece in sorted(chosen):
+        sign, before = known.get(piece), known.get(piece - 1)
+        same = pieces.things[piece] == pieces.things[piece - 1] or sign == "%"
+        if found and piece == found[-1][-1] + 1 and same and sign == before:
+            found[-1].append(piece)
+        else:
+            found.append([piece])
+    return found
+
+
+def sign_of(pieces: Pieces, way: Way, chosen: list[int]) -> str:
+    """Return what some pieces that are no digit are, by their shape and their place on the line of digits."""
+    boxes, height = pieces.boxes, pieces.height
+    digits = [boxes[each.chosen] for each in way.digits]
+    top = float(np.median([each[:, 1].min() for each in digits]))
+    base = float(np.median([(each[:, 1] + each[:, 3]).max() for each in digits]))
+    left, above = boxes[chosen, :2].min(axis=0)
+    wide, high = (boxes[chosen, :2] + boxes[chosen, 2:]).max(axis=0) - (left, above)
+    middle = above + high / 2
+    if wide > FLAT * high and high < LOW * height and top + 0.25 * (base - top) < middle < base - 0.15 * height:
+        return "-"
+    if max(wide, high) >= 2 * BIT * height and high >= BIT * height:
+        return "*"
+    if above > base + 0.1 * height and high < 0.2 * height or above + high < top - 0.1 * height:
+        return ""
+    if middle > base - 0.3 * height:
+        return "," if high > 1.4 * wide or above + high > base + 0.12 * height else "."
+    if max(wide, high) >= 0.25 * height:
+        return "*"
+    return "'" if middle < top + 0.35 * height else "."
 
 
 # --- percent signs --------------------------------------------------------------------------------------------------------

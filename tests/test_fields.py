@@ -20,7 +20,7 @@ from archive import COLUMNS
 from bench import fuzz
 from data import draw
 from decode import open_picture
-from fields import FieldReader, lie_below_one_another, things_of, to_json
+from fields import FieldReader, lie_below_one_another, to_json
 from lattice import DOUBTS, Candidate, Way, doubts
 from segments import Pieces, cut, find_field
 
@@ -346,14 +346,6 @@ def test_a_dash_behind_an_amount_is_one_sign_however_long_and_slanted(reader, te
     x, y = picture.shape[1] - 160 + 0.25 * high, 160 + 0.6 * high
     cv2.line(picture, (int(x), int(y)), (int(x + long * high), int(y - rise * long * high)), 0, 9, cv2.LINE_AA)
     assert reader.read(picture).display == text + "-"
-
-
-def test_what_was_cut_but_is_no_digit_is_one_sign():
-    ones = np.ones(6, int)
-    pieces = Pieces(np.zeros((1, 1), int), np.ones((6, 4), int), 40.0, np.array([3, 3, 1, 3, 5, 5]), 0.0 * ones, ones > 1, 0, 0.0)
-    assert things_of(pieces, (5, 4, 0, 1, 2, 3), {}) == [[0, 1], [2], [3], [4, 5]]
-    assert things_of(pieces, (0, 1, 2, 3, 4, 5), {0: "/", 2: "%", 3: "%", 4: "%"}) == [[0], [1], [2, 3, 4], [5]]
-    assert things_of(pieces, (1, 2), {}) == [[1], [2]] and things_of(pieces, (), {}) == []
 
 
 def test_stars_around_an_amount_are_shown_as_stars(reader):

@@ -11,7 +11,21 @@ from conftest import HIGH, make_number
 from fields import FieldReader, alternatives_among
 from lattice import Candidate, Way, best_ways, score
 from segments import Pieces, cut, find_field, picture_of
-from signs import MOST, Choice, Ring, Stroke, are_parted, belief, evidence, is_date, is_odd, percent_in, slashes_in, stroke_of
+from signs import (
+    MOST,
+    Choice,
+    Ring,
+    Stroke,
+    are_parted,
+    belief,
+    evidence,
+    is_date,
+    is_odd,
+    percent_in,
+    slashes_in,
+    stroke_of,
+    things_of,
+)
 
 
 @pytest.fixture(scope="module")
@@ -274,3 +288,11 @@ def test_a_0_inside_of_which_something_stands_is_odd(box, odd):
     zero = Candidate(0, 0, [0], np.full(10, 0.1), np.zeros(10))
     assert is_odd(pieces, "0", Way(0.0, (zero,), (1,), None)) is odd
     assert not is_odd(pieces, "8", Way(0.0, (zero,), (1,), None))
+
+
+def test_what_was_cut_but_is_no_digit_is_one_sign():
+    ones = np.ones(6, int)
+    pieces = Pieces(np.zeros((1, 1), int), np.ones((6, 4), int), 40.0, np.array([3, 3, 1, 3, 5, 5]), 0.0 * ones, ones > 1, 0, 0.0)
+    assert things_of(pieces, (5, 4, 0, 1, 2, 3), {}) == [[0, 1], [2], [3], [4, 5]]
+    assert things_of(pieces, (0, 1, 2, 3, 4, 5), {0: "/", 2: "%", 3: "%", 4: "%"}) == [[0], [1], [2, 3, 4], [5]]
+    assert things_of(pieces, (1, 2), {}) == [[1], [2]] and things_of(pieces, (), {}) == []
