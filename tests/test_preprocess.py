@@ -587,9 +587,11 @@ def test_evening_strokes_is_idle_on_mnist(real_data):
     assert np.mean(evened) < 0.01
 
 
-def test_a_dot_and_a_block_have_no_stroke():
-    dot, block = np.full((280, 280), 255, np.uint8), np.full((280, 280), 255, np.uint8)
+def test_what_is_filled_and_no_slab_has_no_stroke():
+    dot, block, thumb, egg = (np.full((280, 280), 255, np.uint8) for _ in range(4))
     cv2.circle(dot, (140, 140), 9, 0, -1, cv2.LINE_AA)
     cv2.rectangle(block, (90, 80), (190, 200), 0, -1)
-    assert is_blob(see(dot)) and is_blob(see(block))
+    cv2.ellipse(thumb, (150, 280), (40, 70), 15, 0, 360, 0, -1, cv2.LINE_AA)
+    cv2.ellipse(egg, (150, 140), (40, 60), 70, 0, 360, 0, -1, cv2.LINE_AA)
+    assert all(map(is_blob, map(see, (dot, block, thumb, egg))))
     assert not any(is_blob(see(make_sketch(digit, width=width))) for digit in STROKES for width in (8, 22, 50))

@@ -175,6 +175,14 @@ def test_slashes_are_likelier_in_dates_and_least_likely_in_long_numbers():
     assert belief("112199", ()) == 0
 
 
+@pytest.mark.parametrize("text, place, phone", [
+    ("030112345", 3, True), ("05691123456", 4, True), ("0211234567", 2, False), ("4301123456", 3, False),
+    ("03011234", 3, False), ("0301123456789", 3, False), ("012345112345", 6, False),
+])
+def test_a_slash_is_likelier_behind_an_area_code(text, place, phone):
+    assert (belief(text, (place,)) > belief("4" + text[1:], (place,))) == phone
+
+
 @pytest.mark.parametrize("lean", [-0.3, 0.0, 0.4, 0.9])
 def test_a_stroke_has_the_lean_and_the_spread_that_it_was_drawn_with(lean):
     picture = np.full((200, 300), 255, np.uint8)
