@@ -20,6 +20,8 @@ MOST = 8  # strokes, of more the likeliest, and rings that are looked at: two ar
 STRAIGHT = 0.22  # spread across a stroke, as a share of that along it
 LEFT = -0.35  # lean to the right, in radians
 
+LONGER = 0.05  # heights, at either end; as much lines between digits are longer than these
+
 # How much likelier a stroke is a slash than a 1, as a logarithm: a logistic regression on 1,091 slashes and 1,075 straight 1s
 # between digits, in numbers of training writers' strokes and of MNIST val, and in printed ones (LOG.md)
 OFFSET = 1.4
@@ -67,7 +69,7 @@ class Choice(NamedTuple):
 
 
 def slashes_in(pieces: Pieces, text: str, way: Way) -> list[Choice]:
-    """Return every choice of no, one or two 1s of a string that may be slashes, the likeliest first."""
+    """Return every choice of no, one or two 1s of a string, and one of more, that may be slashes, the likeliest first."""
     beside = [one.last + 1 == other.first for one, other in zip(way.digits, way.digits[1:], strict=False)]  # not in 21.11.1999
     strokes = {place: stroke_of(pieces, way.digits[place].chosen) for place in range(1, len(text) - 1)
                if text[place] == "1" and beside[place - 1] and beside[place]}
@@ -77,10 +79,20 @@ def slashes_in(pieces: Pieces, text: str, way: Way) -> list[Choice]:
     rows = [strokes.get(place) or stroke_of(pieces, way.digits[place].chosen) for place in range(len(text))]
     likely = sorted(likely, key=lambda place: -evidence(rows, (place,), pieces.height))[:MOST]
     pairs = [pair for pair in combinations(sorted(likely), 2) if pair[1] > pair[0] + 1]
-    choices = [(), *((place,) for place in likely), *pairs]
+    choices = [(), *((place,) for place in likely), *pairs, *dividers(rows, likely, pieces.height)]
     scores = np.array([evidence(rows, places, pieces.height) + belief(text, places) for places in choices])
     weights = np.exp(scores - scores.max())
     return sorted(map(Choice, (weights / weights.sum()).tolist(), choices), reverse=True)
+
+
+def dividers(rows: list[Stroke], likely: list[int], height: float) -> list[tuple[int, ...]]:
+    """Return [all those places that are likely slashes] that reach above and below whatever is none, if these are more than two and
+    no neighbours: lines between digits, 3|5|2|4."""
+    others = [row for place, row in enumerate(rows) if place not in likely]
+    top, foot = min(each.top for each in others), max(each.foot for each in others)
+    longer = sorted(place for place in likely if min(top - rows[place].top, rows[place].foot - foot) > LONGER * height)
+    parted = all(after > before + 1 for before, after in zip(longer, longer[1:], strict=False))
+    return [tuple(longer)] if len(longer) > 2 and parted else []
 
 
 def allowed(choices: list[Choice], text: str, rule: Rule | None) -> list[Choice]:
@@ -127,7 +139,7 @@ def belief(text: str, places: tuple[int, ...]) -> float:
         if is_phone(*parts):
             return PHONE
         return ONE - anywhere + (rare if len(parts[1]) == 4 and is_date(["1", *parts]) else 0.0)
-    return DATE + rare if is_date(parts) else TWO - anywhere
+    return DATE + rare if len(parts) == 3 and is_date(parts) else TWO - anywhere
 
 
 def is_date(parts: Sequence[str]) -> bool:

@@ -136,6 +136,11 @@ def test_an_alternative_is_another_string_as_likely_as_all_its_guesses_and_no_li
     assert alternatives_among(guesses, "4117", 0.5) == [("7", 0.5), ("417", 0.2), ("47", 0.15)]
 
 
+@pytest.mark.parametrize("high, text", [(1.0, "4171017"), (1.5, "4707")])
+def test_lines_between_digits_are_none_where_all_are_longer(reader, high, text):
+    assert reader.read(strokes_beside(0.0, 0.0, 0.0, high=high, text="4171017")).text == text
+
+
 def test_what_has_a_dot_beside_it_is_no_slash(reader):
     picture = strokes_beside(0.5, high=1.4)
     ink = np.argwhere(picture < 128)
