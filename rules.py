@@ -23,6 +23,7 @@ class Rule:
         pattern = pattern.strip() if isinstance(pattern, str) else ""
         if not pattern or len(pattern) > LONGEST:
             raise ValueError(f"A rule has 1 to {LONGEST} characters. {KNOWN}")
+        pattern = pattern.encode(errors="backslashreplace").decode()  # half a character would fit into no answer
         self.pattern = pattern
         self._text = pattern[pattern.startswith("^"):len(pattern) - (pattern.endswith("$") and not pattern.endswith("\\$"))]
         self._at, self._depth = 0, 0

@@ -87,6 +87,12 @@ def test_a_count_that_is_none_is_shown():
         Rule("12{a}3")
 
 
+def test_half_a_character_is_told_in_a_sentence_that_can_be_sent():
+    with pytest.raises(ValueError, match=r"^The rule 1\\ud800 cannot be read at") as refused:
+        Rule("1\ud800")
+    assert str(refused.value).encode()
+
+
 def test_spaces_around_a_rule_do_not_count():
     assert Rule(" \t\\d{2}$\n").matches("12") and Rule(" \\d{2} ").pattern == "\\d{2}"
     with pytest.raises(ValueError, match="^A rule has 1 to"):
