@@ -19,7 +19,9 @@ from starlette.datastructures import Headers, MutableHeaders
 MAX_FILE = 20_000_000  # bytes of one upload; a 40-megapixel photograph as JPEG is smaller
 MAX_BODY = MAX_FILE * 4 // 3 + 1_000_000  # bytes of one request: a file of that size in base64, and what stands around it
 MAX_HELD = 8 * MAX_BODY  # bytes of all calls together that are in memory at once
+MAX_PARTS = 10_000  # of the JSON of a call: each takes 70 bytes, and two may stand for it; 64 pictures, told at length, have 700
 MAX_CALLS = 100  # calls that run or wait at both doors together; more are told that the server is busy
+MAX_UNREAD = 6 * MAX_CALLS  # words to callers that wait to be fetched, three to a call; an answer with a picture takes 0.4 MB
 THREADS = 8  # pictures that are opened and read side by side; of the large ones, which take some hundred MB, `decode` opens one
 PATIENCE = 20  # seconds that a caller may be silent in the middle of a request
 FREE = 200_000_000  # bytes that uploads, and the pictures made of them, leave free on the disk
@@ -237,6 +239,8 @@ class Door:
                 self.held += weight * len(part)
                 if self.held + self.in_queue() > MAX_HELD:
                     raise Refused(503)
+            if sum(map(body.count, (b",", b"[", b"{"))) > MAX_PARTS:  # before anybody makes objects of them
+                raise Refused(400, NO_CALL)
             if asked:
                 self.check_call(bytes(body), asked)
             messages = [{"type": "http.request", "body": bytes(body)}]
@@ -294,8 +298,23 @@ class Door:
             self.calls -= 1
 
     def forget(self) -> None:
-        """Drop the names of calls whose answers Gradio no longer holds; it holds 2,000, and all names for ever."""
+        """Drop the oldest answers that nobody fetched, of which Gradio holds any number for each of 2,000 callers, and the names of
+        calls whose answers it no longer holds: it holds them for ever."""
         names, answers = self.queue.pending_event_ids_session, self.queue.pending_messages_per_session
+        unread = sum(answer.qsize() for answer in answers.values())
+        if unread > MAX_UNREAD:
+            busy = {event.session_hash for event in self.queue.event_ids_to_events.values()}
+            for session, answer in list(answers.items()):
+                if unread <= MAX_UNREAD:
+                    break
+                if not answer.qsize():  # somebody listens
+                    continue
+                unread -= answer.qsize()
+                while answer.qsize():
+                    answer.get_nowait()
+                if session not in busy:  # else Gradio would look for it
+                    del answers[session]
+                    names.pop(session, None)
         if len(names) > 4000:
             for session in [session for session in names if session not in answers]:
                 del names[session]

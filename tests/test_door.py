@@ -1,11 +1,13 @@
 """Whatever is asked, and by however many: a status and a sentence, nothing opened, nothing kept, nobody let in."""
 
+import asyncio
 import base64
 import gc
 import json
 import socket
 import threading
 import time
+import tracemalloc
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -170,6 +172,7 @@ BODIES = {
     "nothing": b"", "no JSON": b"7", "a list": b"[]", "no data": b"{}", "data that is a dict": b'{"data": {}}',
     "data that is a number": b'{"data": 5}', "no UTF-8": b"\xff", "a number of 5000 digits": b'{"data": ' + b"1" * 5000 + b"}",
     "100,000 nested lists": b'{"data": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "100,000 empty objects": b'{"data": [' + b"{}," * 100_000 + b"null]}",
     "a long session": json.dumps({"data": [None], "fn_index": INSIDE, "session_hash": "s" * 1000}).encode(),
     "a session that is a number": json.dumps({"data": [None], "fn_index": INSIDE, "session_hash": 5}).encode(),
     "an unknown function": json.dumps({"data": [None], "fn_index": 999, "session_hash": "s"}).encode(),
@@ -371,6 +374,34 @@ def test_memory_and_disk_have_a_limit_and_one_who_stops_halfway_is_not_waited_fo
         halfway.sendall(b"POST /gradio_api/run/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n{")
         assert halfway.recv(1000).startswith(b"HTTP/1.1 408")
     assert held(own) == (0, 0)
+
+
+def test_a_call_of_millions_of_parts_takes_no_memory(own):
+    for sign in (b"[],", b"{},", b"0,"):
+        body = b'{"data": [' + sign * (door.MAX_BODY // len(sign) - 100) + b"0]}"
+        tracemalloc.start()
+        try:
+            assert call(own.local_url, body)[0] == 400
+            assert tracemalloc.get_traced_memory()[1] < 5 * len(body)  # the body itself, here as sent and there as it comes
+        finally:
+            tracemalloc.stop()
+
+
+def test_sixty_four_pictures_told_at_length_are_not_too_many_parts(own):
+    told = {"path": None, "size": 1, "orig_name": "7, [7] and {7}.png", "mime_type": "image/png", "is_stream": False,
+            "meta": {"_type": "gradio.FileData"}}
+    assert call(own.local_url, {"data": [[told] * 64]}, "run/predict_batch")[0] == 200
+
+
+def test_answers_that_nobody_fetches_are_forgotten_the_oldest_first(own, monkeypatch):
+    monkeypatch.setattr(door, "MAX_UNREAD", 12)
+    answers = own._queue.pending_messages_per_session
+    answers.clear()
+    for session in ["same"] * 8 + [f"other{number}" for number in range(8)]:
+        assert call(own.local_url, {"data": [URL], **SESSION, "session_hash": session}, "queue/join")[0] == 200
+        wait_until(lambda: held(own) == (0, 0))
+    assert sum(answer.qsize() for answer in answers.values()) <= 12 + 5  # the last call's own
+    assert "same" not in answers and "same" not in own._queue.pending_event_ids_session and answers["other7"].qsize()
 
 
 def test_calls_in_the_queue_count_until_they_are_done(own, monkeypatch):
