@@ -112,7 +112,8 @@ async def keep_sweeping(folder: Path) -> None:
     ours = set(folder.rglob("*"))
     while True:
         await asyncio.sleep(SWEEP)
-        await asyncio.to_thread(sweep, folder, ours)
+        with contextlib.suppress(OSError):  # a folder that went while it was looked through: next time
+            await asyncio.to_thread(sweep, folder, ours)
 
 
 def sweep(folder: Path, ours: set[Path]) -> None:

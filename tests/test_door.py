@@ -489,6 +489,25 @@ def test_uploads_what_was_made_of_them_and_what_broke_off_are_deleted(own):
     assert (door.SENTENCES[403]) == sentence(*ask(own.local_url, "GET", f"/gradio_api/file={upload}")[:2])
 
 
+def test_a_sweep_that_fails_is_not_the_last_one(monkeypatch, tmp_path):
+    swept = []
+
+    def sweep(*_) -> None:
+        swept.append(1)
+        raise FileNotFoundError
+
+    async def for_a_moment() -> None:
+        sweeping = asyncio.create_task(door.keep_sweeping(tmp_path))
+        while len(swept) < 2 and not sweeping.done():
+            await asyncio.sleep(0.01)
+        sweeping.cancel()
+
+    monkeypatch.setattr(door, "sweep", sweep)
+    monkeypatch.setattr(door, "SWEEP", 0.01)
+    asyncio.run(for_a_moment())
+    assert len(swept) > 1
+
+
 def test_a_picture_is_not_remembered_with_its_caller(own):
     for body, way in (({"data": [URL]}, "call/predict"), ({"data": [URL], **SESSION}, "queue/join")):
         status, _ = call(own.local_url, body, way)
