@@ -28,8 +28,10 @@ if not os.environ.get("GRADIO_SERVER_PORT", "7860").isdecimal():
 
 import cv2
 import gradio as gr
+import gradio.routes
 import torch
 from gradio import FileData
+from gradio.utils import get_upload_folder
 
 import page
 from calls import Page, answering, at_once, decode, refusal
@@ -351,6 +353,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def serve(host: str, port: int, mcp: bool = False) -> Page:
     """Serve from a thread of its own; return the page, whose `local_url` is the address."""
+    for module in (gradio.routes, sys.modules.get("gradio.mcp")):  # which read GRADIO_TEMP_DIR when they were imported
+        if module:
+            module.DEFAULT_TEMP_DIR = get_upload_folder()
     demo = build()
     demo.launch(
         server_name=f"[{host}]" if ":" in host else host, server_port=port, mcp_server=mcp, quiet=True, prevent_thread_lock=True,

@@ -183,6 +183,7 @@ class Door:
         if self.mcp.fullmatch(path):
             answer.raw = True  # its errors are JSON of a shape of their own
             if method == "POST":
+                self.check_disk()  # Gradio writes what it is sent into files
                 await self.post_call(scope, self.measured(scope, receive, answer), answer)
             else:
                 await self.app(scope, receive, answer)

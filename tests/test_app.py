@@ -442,17 +442,19 @@ def test_the_last_stage_of_an_explanation_is_what_the_network_saw_in_the_end(rec
 
 
 @pytest.fixture(scope="module")
-def mcp_server():
+def mcp_server(tmp_path_factory):
     """The address of `python app.py --mcp`; skips where the extra is not installed, except under CI."""
     if importlib.util.find_spec("mcp") is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("run pip install -r requirements-mcp.txt first")
     port = free_port()
+    place = tmp_path_factory.mktemp("temporary")
     process = subprocess.Popen([sys.executable, "app.py", "--mcp", "--port", str(port)], cwd=ROOT, stdout=subprocess.PIPE,
-                               text=True)
+                               text=True, env={**os.environ, "TMPDIR": str(place)})
     assert any(line.startswith("DigitVision") for line in process.stdout)  # after what Gradio says of MCP
     yield f"http://127.0.0.1:{port}"
     process.terminate()
     process.wait(20)
+    assert not any(place.iterdir())  # what was sent is gone, and so is all that Gradio made for itself
 
 
 def test_an_mcp_client_finds_the_tools_and_gets_the_same_numbers(mcp_server, expected):

@@ -508,6 +508,22 @@ def test_a_sweep_that_fails_is_not_the_last_one(monkeypatch, tmp_path):
     assert len(swept) > 1
 
 
+def test_mcp_takes_no_picture_where_the_disk_is_nearly_full(own, monkeypatch):
+    said = []
+
+    async def receive() -> dict:
+        return {"type": "http.request", "body": b"{}"}
+
+    async def send(message: dict) -> None:
+        said.append(message)
+
+    monkeypatch.setattr(own, "mcp_server", True)
+    monkeypatch.setattr(door, "FREE", 10**18)
+    scope = {"type": "http", "method": "POST", "path": "/gradio_api/mcp/", "query_string": b"", "headers": []}
+    asyncio.run(door.Door(None, own)(scope, receive, send))
+    assert said[0]["status"] == 503 and json.loads(said[1]["body"]) == {"error": BUSY}
+
+
 def test_a_picture_is_not_remembered_with_its_caller(own):
     for body, way in (({"data": [URL]}, "call/predict"), ({"data": [URL], **SESSION}, "queue/join")):
         status, _ = call(own.local_url, body, way)
