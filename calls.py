@@ -34,12 +34,14 @@ NO_RULE = r"This rule is no text. Send a regular expression such as \d{5}, or no
 def decode(payload, most: float = inf):
     """Return the picture that a caller sends, a PIL picture, or the PictureError that says why it is none; None for none.
 
-    `payload` is Gradio's JSON for a file: {"path": that of an upload} or {"url": a data URL}. Raises LargePicture where the file
-    has more than `most` bytes or pixels.
+    `payload` is Gradio's JSON for a file, {"path": that of an upload} or {"url": a data URL}, or the data URL by itself. Raises
+    LargePicture where the file has more than `most` bytes or pixels.
     """
     try:
         if payload is None:
             return None
+        if isinstance(payload, str) and payload[:5].lower() in ("data:", "http:", "https"):  # so MCP brings a list of them
+            payload = {"url": payload}
         path = payload.get("path")
         return open_picture(upload(path) if path else from_data_url(payload.get("url"), most), most)
     except LargePicture:

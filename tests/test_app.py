@@ -476,6 +476,10 @@ def test_an_mcp_client_finds_the_tools_and_gets_the_same_numbers(mcp_server, exp
     assert np.allclose(numbers(ast.literal_eval(answer.content[0].text)), expected, atol=1e-6)
     _, answer = asyncio.run(call("predict", image=f"data:image/png;base64,{base64.b64encode(b'no picture').decode()}"))
     assert answer.isError and "not a picture that can be read" in answer.content[0].text
+    _, answer = asyncio.run(call("predict_batch", images=[url, "http://127.0.0.1/7.png", "7.png"]))
+    first, *others = ast.literal_eval(answer.content[0].text)
+    assert np.allclose(numbers(first), expected, atol=1e-6)
+    assert [each["error"].split(" Send ")[0] for each in others] == ["A URL is not fetched here.", "This is no picture."]
 
 
 def test_without_the_extra_mcp_is_one_sentence(monkeypatch):
