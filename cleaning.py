@@ -1,11 +1,12 @@
 """Ink to the ink of the digit alone: noise, printed lines and frames, neighbours, specks and haze are dropped, step by step."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from boxes import drop_boxes
+from boxes import drop_boxes, drop_punched
 from paper import INK_LEVEL
 
 EDGE = 0.16  # of the height or width; a frame's line lies within it
@@ -13,6 +14,7 @@ FRAME = 160  # of 255; a line along an edge that is darker than this is a printe
 PALE = 200  # of 255; a line paler than this is ruled paper, whatever else it crosses
 NEIGHBOUR = 0.28  # of the picture's width; a piece at the border with its middle this far out is not the digit in the middle
 CUTS = (0, 0.06, 0.12, 0.18, 0.25, 0.33)  # of the picture's width, from either side: where a neighbour may end
+RULED = 3  # lines; what they cross from border to border is a margin
 RULE = 1.4  # of the height of what lies beside it; a straight line from border to border that is as long is no stroke of a digit
 CLEAR = 3  # of that height; the same in a picture that may be cropped to its ink
 STEEPEST = 0.07  # pixels down for a pixel across, of a ruled line
@@ -24,9 +26,9 @@ SPECK = 0.1  # of the digit's longest side; MNIST's detached strokes are longer 
 
 
 def clean_ink(ink: np.ndarray) -> np.ndarray:
-    """Return the ink of the digit alone: noise smoothed, drawn boxes, printed lines, frame, pieces at the edge, specks and haze
-    dropped."""
-    return drop_haze(drop_specks(drop_base_line(drop_edge_pieces(drop_lines(drop_boxes(smooth_noise(ink)))))))
+    """Return the ink of the digit alone: noise smoothed, drawn boxes, printed lines, frame, punched holes, pieces at the edge,
+    specks and haze dropped."""
+    return drop_haze(drop_specks(drop_base_line(drop_edge_pieces(drop_punched(drop_lines(drop_boxes(smooth_noise(ink))))))))
 
 
 def smooth_noise(ink: np.ndarray) -> np.ndarray:
@@ -44,11 +46,13 @@ def drop_lines(ink: np.ndarray, of_text: bool = False) -> np.ndarray:
     if two of them meet at a corner; or if it runs from border to border while nothing touches the border across, as it would
     where a picture was cropped to its ink. Elsewhere a line goes where it runs from border to border, and is paler than the
     ink or a thin one of several; the strokes on it and across it stay. In a line `of_text`, which may be cropped to its ink, an
-    upright line can be a 1: there it goes only where it is pale, or closer to the edge than any digit is wide.
+    upright line can be a 1: there it goes only where it is pale, closer to the edge than any digit is wide, or the margin of ruled
+    paper.
     """
     near = 0.15 * min(1.0, ink.shape[0] / ink.shape[1]) if of_text else EDGE
-    upright = [line.turned() for line in _find_lines(cv2.transpose(ink), near)]
-    lines = _find_lines(ink) + [line for line in upright if not of_text or line.edge or line.pale]
+    level, upright = _find_lines(ink), [line.turned() for line in _find_lines(cv2.transpose(ink), near)]
+    ruled = sum(line.through for line in level) >= RULED
+    lines = level + [line for line in upright if not of_text or line.edge or line.pale or line.whole and ruled]
     if not lines:
         return ink
     gone = np.zeros(ink.shape, bool)
@@ -77,7 +81,8 @@ def drop_lines(ink: np.ndarray, of_text: bool = False) -> np.ndarray:
         else:
             continue
         cleaned[hit] = np.minimum(cleaned, line.under)[hit]
-    return cleaned
+    crossings = np.sum([line.band for line in inner], axis=0) > 1  # where each line passed for a stroke on the other
+    return _drop_crumbs(cleaned, cv2.dilate(crossings.view(np.uint8), np.ones((5, 5), np.uint8))) if crossings.any() else cleaned
 
 
 class Line(NamedTuple):
@@ -118,11 +123,9 @@ def _find_lines(ink: np.ndarray, near_edge: float = EDGE) -> list[Line]:
     mask = (ink > INK_LEVEL // 2).view(np.uint8)
     runs = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((1, max(7, width // 10)), np.uint8))
     runs &= 1 - cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((max(5, int(0.12 * height)), 1), np.uint8))  # not upright strokes
-    found = cv2.HoughLines(runs, 1, np.pi / 720, int(0.5 * width), min_theta=np.pi / 2 - 0.07, max_theta=np.pi / 2 + 0.07)
     row, column = np.arange(height)[:, None], np.arange(width)
     lines, taken, tried = [], [], []
-    for distance, angle in found[:64, 0] if found is not None else ():  # the longest first
-        middle = (distance - column * np.cos(angle)) / np.sin(angle)  # (W,) the row of the line in every column
+    for middle in _guess_lines(runs, 64):
         place = middle[width // 2]
         if any(abs(other - place) < 0.05 * height for other in taken) or any(abs(other - place) < 0.02 * height for other in tried):
             continue
@@ -160,6 +163,14 @@ def _find_lines(ink: np.ndarray, near_edge: float = EDGE) -> list[Line]:
     return lines
 
 
+def _guess_lines(runs: np.ndarray, most: int) -> Iterator[np.ndarray]:
+    """Yield the row (W,) in every column of what may be lines among runs of ink (H, W), the longest first."""
+    column = np.arange(runs.shape[1])
+    found = cv2.HoughLines(runs, 1, np.pi / 720, len(column) // 2, min_theta=np.pi / 2 - STEEPEST, max_theta=np.pi / 2 + STEEPEST)
+    for distance, angle in found[:most, 0] if found is not None else ():
+        yield (distance - column * np.cos(angle)) / np.sin(angle)
+
+
 def drop_base_line(ink: np.ndarray) -> np.ndarray:
     """Return the ink without the one line that is ruled from border to border and touches what is written: digits stand on it, hang
     from it or cross it.
@@ -172,18 +183,15 @@ def drop_base_line(ink: np.ndarray) -> np.ndarray:
     if width < THIN_FOR or inked.mean() < SEEN or not (inked[:near].any() and inked[-near:].any()):  # the usual case
         return ink
     runs = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((1, max(9, min(height // 2, width // 10))), np.uint8))
-    found = cv2.HoughLines(runs, 1, np.pi / 720, int(0.5 * width), min_theta=np.pi / 2 - STEEPEST, max_theta=np.pi / 2 + STEEPEST)
-    row, column = np.arange(height)[:, None], np.arange(width)
     lines: list[tuple[np.ndarray, float]] = []
-    for distance, angle in found[:32, 0] if found is not None else ():  # the longest first
-        middle = (distance - column * np.cos(angle)) / np.sin(angle)  # (W,)
+    for middle in _guess_lines(runs, 32):
         if all(abs(middle[width // 2] - other[width // 2]) > max(4, 0.08 * height) for other, _ in lines):
             line = _fit_line(runs, middle, near)
             lines += [line] if line else []
     if len(lines) != 1:  # ruled or squared paper, a table
         return ink
     middle, thick = lines[0]
-    away, half = row - middle, thick / 2 + 1.5  # with its soft edge
+    away, half = np.arange(height)[:, None] - middle, thick / 2 + 1.5  # with its soft edge
     band = np.abs(away) <= half
     beside = mask & ~band
     cropped = all(band[end].any() or 0 < mask[end].mean() < 0.5 for end in (0, -1))  # it, or a digit, reaches the border
@@ -196,10 +204,7 @@ def drop_base_line(ink: np.ndarray) -> np.ndarray:
         above = (beside & (away < -half) & (away >= -half - 1.5)).any(axis=0)
         below = (beside & (away > half) & (away <= half + 1.5)).any(axis=0)
         stays = above & (below | (away < 0)) | below & (away > 0)
-    left = np.where(band & ~stays, 0, ink).astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats((left > INK_LEVEL // 2).view(np.uint8))
-    along = np.bincount(labels.ravel(), (np.abs(away) <= half + 1.5).ravel(), len(stats))  # pixels of each beside the line
-    return _erase(left, labels, 1 + np.flatnonzero(along[1:] >= stats[1:, 4]))  # the line's own crumbs
+    return _drop_crumbs(np.where(band & ~stays, 0, ink).astype(np.uint8), np.abs(away) <= half + 1.5)
 
 
 def _fit_line(runs: np.ndarray, middle: np.ndarray, near: int) -> tuple[np.ndarray, float] | None:
@@ -220,6 +225,13 @@ def _fit_line(runs: np.ndarray, middle: np.ndarray, near: int) -> tuple[np.ndarr
         middle = start + slope * column
     even = np.sqrt(np.mean((places - middle[free]) ** 2)) <= EVEN
     return (middle, usual) if even and width >= THIN_FOR * usual else None
+
+
+def _drop_crumbs(ink: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Return the ink without what lies wholly in some places (H, W), where a line was."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((ink > INK_LEVEL // 2).view(np.uint8))
+    there = np.bincount(labels.ravel(), places.ravel(), len(stats))  # pixels of each
+    return _erase(ink, labels, 1 + np.flatnonzero(there[1:] >= stats[1:, 4]))
 
 
 def count_things(ink: np.ndarray) -> int:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from boxes import drop_boxes, drop_discs, drop_rings
+from boxes import drop_boxes, drop_discs, drop_punched, drop_rings
 from cleaning import drop_base_line, drop_haze, drop_lines, drop_rules, smooth_noise
 from decode import shrink
 from paper import INK_LEVEL, find_ink, ink_is_dark, lay_on_paper, to_grey
@@ -100,7 +100,7 @@ def find_field(pixels: np.ndarray) -> Field | None:
 
 def _clean(grey: np.ndarray, dark: bool) -> np.ndarray:
     ink = drop_base_line(drop_boxes(smooth_noise(find_ink(grey, dark))))
-    return drop_rules(drop_haze(drop_rings(drop_discs(drop_lines(ink, of_text=True)))))
+    return drop_rules(drop_haze(drop_rings(drop_discs(drop_punched(drop_lines(ink, of_text=True))))))
 
 
 def line_height(ink: np.ndarray) -> float:

@@ -13,7 +13,7 @@ from itertools import product
 import cv2
 import numpy as np
 import pytest
-from conftest import HIGH, ROOT, STROKES, make_number, make_sketch, run_main
+from conftest import HIGH, ROOT, STROKES, make_number, make_sketch, on_a_notebook_page, run_main
 from PIL import Image
 
 from archive import COLUMNS
@@ -370,6 +370,24 @@ def test_a_five_with_its_flag_apart_is_one_digit(reader):
             line = np.array(stroke, float) * 6 + (x + 14 * (number == 1 and place == 0), 50 - 10 * (number == 1 and place == 0))
             cv2.polylines(paper, [np.round(line * 8).astype(np.int32)[:, None]], False, 0, 8, cv2.LINE_AA, shift=3)
     assert reader.read(paper).text == "55"
+
+
+@pytest.mark.parametrize("text", ["4705", "71"])
+def test_holes_and_margin_of_a_notebook_page_are_no_digits(reader, text):
+    reading = reader.read(on_a_notebook_page(make_number(text)[0]))
+    assert (reading.text, reading.verdict) == (text, "number")
+
+
+def test_an_empty_notebook_page_is_blank(reader):
+    assert reader.read(on_a_notebook_page(np.full((300, 400), 255, np.uint8))).verdict == "blank"
+
+
+def test_the_dots_of_a_colon_are_no_punched_holes(reader):
+    picture, boxes = make_number("47", gap=0.5)
+    for place in (0.3, 0.8):
+        cv2.circle(picture, (round(boxes[1][0]) - 22, round(40 + place * HIGH)), 8, 0, -1, cv2.LINE_AA)
+    reading = reader.read(picture)
+    assert reading.text == "47" and len(reading.marks) == 2
 
 
 def test_a_printed_frame_and_a_dotted_line_are_no_digits(reader):

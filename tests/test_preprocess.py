@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import STROKES, difference, make_field, make_number, make_sketch
+from conftest import STROKES, difference, make_field, make_number, make_sketch, on_a_notebook_page
 from PIL import Image
 from torchvision.transforms import v2
 
@@ -213,6 +213,14 @@ def test_a_speck_of_a_twentieth_of_the_digit_is_dropped_and_a_stroke_of_a_fifth_
 
 def test_a_clean_drawing_is_not_smoothed():
     assert np.array_equal(smooth_noise(255 - SKETCH), 255 - SKETCH)
+
+
+@pytest.mark.parametrize("digit", STROKES)
+def test_of_a_notebook_page_only_the_digit_is_left(recognizer, digit):
+    sketch = make_sketch(digit)
+    reading = recognizer.read(on_a_notebook_page(sketch))
+    assert (reading.digit, reading.verdict) == (digit, "digit")
+    assert see(on_a_notebook_page(np.full_like(sketch, 255))) is None
 
 
 def test_ruled_lines_are_dropped_and_the_stroke_that_crosses_them_stays():
