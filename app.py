@@ -26,6 +26,12 @@ if not os.environ.get("GRADIO_SERVER_PORT", "7860").isdecimal():
     print("GRADIO_SERVER_PORT is no port. Give it a number from 1 to 65535, or take it out of the environment.", file=sys.stderr)
     sys.exit(2)
 
+try:
+    tempfile.gettempdir()  # Gradio asks as it is imported
+except FileNotFoundError:
+    print("No folder for temporary files can be written to. Make room in one, or name another with TMPDIR.", file=sys.stderr)
+    sys.exit(2)
+
 import cv2
 import gradio as gr
 import gradio.routes

@@ -505,6 +505,12 @@ def test_the_folder_of_uploads_goes_when_the_terminal_does_and_is_made_where_it_
     assert process.returncode == 0 and not any((tmp_path / "new" / "place").glob("digitvision-*"))
 
 
+def test_a_machine_without_a_folder_for_temporary_files_is_told_so_in_a_sentence():
+    without = "import runpy, tempfile; tempfile._candidate_tempdir_list = list; runpy.run_path('app.py', run_name='__main__')"
+    done = run_program("-c", without)
+    assert done.returncode == 2 and done.stderr.startswith("No folder for temporary files") and done.stderr.count("\n") == 1
+
+
 def test_a_folder_for_uploads_that_cannot_be_made_is_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     done = run_program("app.py", GRADIO_TEMP_DIR=str(tmp_path / "file" / "place"))
