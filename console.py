@@ -33,6 +33,20 @@ def find_pictures(paths: Sequence[str]) -> list[Path]:
     return found
 
 
+def spare_pictures(paths: Sequence[Path], **written: str | None) -> None:
+    """Raise ValueError with a sentence where a file that is to be written, named by its flag, is one of the pictures."""
+    for flag, name in written.items():
+        if name and os.path.exists(name):
+            for path in paths:
+                if path.suffix.lower() == Path(name).suffix.lower() and os.path.samefile(path, name):
+                    raise ValueError(f"--{flag} {name} is one of the pictures, and would be overwritten. Name another file.")
+
+
+def shown(path: Path) -> str:
+    """Return the name of a file for one row of a table: what would end the row, or command the terminal, is written as a code."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in str(path))
+
+
 def in_parallel(work: Callable, items: Iterable, threads: int | None = None) -> Iterator[tuple]:
     """Yield (item, work(item)) in the order of the items, from as many threads as there are processors, or as are named; little is
     done ahead of what was taken, so that memory stays flat. `work` spends its time where Python lets others run: in Pillow, OpenCV

@@ -19,7 +19,18 @@ from typing import NamedTuple
 import numpy as np
 
 from archive import fill
-from console import Parser, add_max_error, add_pictures, count_bad, end_well, find_pictures, in_parallel, share_processors
+from console import (
+    Parser,
+    add_max_error,
+    add_pictures,
+    count_bad,
+    end_well,
+    find_pictures,
+    in_parallel,
+    share_processors,
+    shown,
+    spare_pictures,
+)
 from decode import KEPT_SIDE, PictureError, open_picture, size_of, to_pixels
 from lattice import DEAREST, DOUBTS, Candidate, Group, Way, best_ways, doubts, groups_of, score, shares
 from preprocess import is_blob
@@ -328,19 +339,20 @@ def run(flags: argparse.Namespace) -> int:
     share_processors()
     reader = FieldReader.from_pretrained(flags.weights, flags.max_error)
     paths = find_pictures(flags.paths)
+    spare_pictures(paths, csv=flags.csv)
     if flags.csv:
         started, verdicts = time.perf_counter(), fill(reader, paths, flags)
         counts = ", ".join(f"{count} {verdict.replace('_', ' ')}" for verdict, count in verdicts.most_common())
         print(f"wrote {flags.csv}: {verdicts.total()} rows ({counts}) in {time.perf_counter() - started:.1f} s", file=sys.stderr)
         return 2 if verdicts["unreadable"] else 0
-    width, bad = max(len(str(path)) for path in paths), []
+    width, bad = max(len(shown(path)) for path in paths), []
     if not flags.json:
         print(f"{'path':{width}}  text          confidence  verdict       message")
     for path, reading in in_parallel(lambda path: reader.read(path, flags.rule), paths):
         if flags.json:
             print(json.dumps({"path": str(path), **to_json(reading)}, ensure_ascii=False), flush=True)
         else:
-            print(f"{str(path):{width}}  {reading.text or '-':12}  {reading.confidence:10.4f}  {reading.verdict:12}  "
+            print(f"{shown(path):{width}}  {reading.text or '-':12}  {reading.confidence:10.4f}  {reading.verdict:12}  "
                   f"{reading.message}", flush=True)
         if reading.verdict == "unreadable":
             bad.append(reading.message)

@@ -29,6 +29,8 @@ from console import (
     in_parallel,
     progress,
     share_processors,
+    shown,
+    spare_pictures,
 )
 from decode import PictureError, open_picture, to_pixels
 from model import DigitNet, find_weights
@@ -324,12 +326,13 @@ def run(flags: argparse.Namespace) -> int:
     share_processors()
     recognizer = Recognizer.from_pretrained(flags.weights, flags.max_error)
     paths = find_pictures(flags.paths)
+    spare_pictures(paths, csv=flags.csv, plot=flags.plot)
     table = writer = None
     if flags.csv:
         table = open(flags.csv, "w", newline="", encoding="utf-8", errors="backslashreplace")
         writer = csv.DictWriter(table, to_record(Path(), Reading.without_ink("", "")).keys())
         writer.writeheader()
-    width = max(len(str(path)) for path in paths)
+    width = max(len(shown(path)) for path in paths)
     if not flags.json and not flags.csv:
         print(f"{'path':{width}}  digit  confidence  verdict      message")
     kept, bad = [], []
@@ -340,7 +343,7 @@ def run(flags: argparse.Namespace) -> int:
         if flags.json:
             print(json.dumps(to_record(path, reading), ensure_ascii=False))
         elif not flags.csv:
-            print(f"{str(path):{width}}  {reading.digit or '-':5}  {reading.confidence:10.4f}  {reading.verdict:11}  "
+            print(f"{shown(path):{width}}  {reading.digit or '-':5}  {reading.confidence:10.4f}  {reading.verdict:11}  "
                   f"{reading.message}")
         if reading.verdict == "unreadable":
             bad.append(reading.message)

@@ -54,6 +54,26 @@ def test_a_pipe_is_told_to_be_no_file_and_not_waited_for(tmp_path):
     assert done.returncode == 2 and done.stderr == "There is no such file. Check the name and the folder.\n"
 
 
+@pytest.mark.parametrize("program, flag, name", [("recognize.py", "--csv", "7.png"), ("recognize.py", "--plot", "7.png"),
+                                                 ("fields.py", "--csv", "7.png"), ("recognize.py", "--csv", "link.png")])
+def test_a_picture_is_not_overwritten_by_what_is_read_in_it(tmp_path, program, flag, name):
+    picture = tmp_path / "7.png"
+    Image.fromarray(make_sketch("7")).save(picture)
+    (tmp_path / "link.png").symlink_to(picture)
+    before = picture.read_bytes()
+    done = run_main(program, picture, flag, tmp_path / name)
+    assert done.returncode == 2 and "is one of the pictures, and would be overwritten" in done.stderr
+    assert picture.read_bytes() == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such names on Windows")
+@pytest.mark.parametrize("program", ["recognize.py", "fields.py"])
+def test_the_name_of_a_file_makes_no_row_of_its_own_and_commands_no_terminal(tmp_path, program):
+    Image.fromarray(make_sketch("7")).save(tmp_path / "é\x1b[2J\n7.png")
+    done = run_main(program, tmp_path)
+    assert len(done.stdout.splitlines()) == 2 and "é\\x1b[2J\\n7.png  7" in done.stdout
+
+
 @pytest.mark.parametrize("side, threads", [(28, 1), (280, 2)])
 def test_a_folder_of_tiny_pictures_is_read_by_one_thread(tmp_path, recognizer, monkeypatch, side, threads):
     monkeypatch.setattr(console, "PROCESSORS", 2)
