@@ -117,6 +117,7 @@ def count_bad(bad: list[str], count: int) -> int:
 
 def end_well(run: Callable[[], int], stopped: str = "") -> int:
     """Return the exit code of a command line's work, which ends in a sentence whatever happens; `stopped` is for a Ctrl-C."""
+    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # None where it is closed
     sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text, nor the console's letters all letters
     try:
         return run()

@@ -74,6 +74,15 @@ def test_the_name_of_a_file_makes_no_row_of_its_own_and_commands_no_terminal(tmp
     assert len(done.stdout.splitlines()) == 2 and "é\\x1b[2J\\n7.png  7" in done.stdout
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a shell's own words")
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_a_closed_stream_is_written_to_in_vain(tmp_path, closed):
+    Image.fromarray(make_sketch("7")).save(tmp_path / "7.png")
+    done = subprocess.run(f"{sys.executable} recognize.py {tmp_path} --csv {tmp_path / 'out.csv'} {closed}", shell=True, cwd=ROOT,
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "Traceback" not in done.stderr and (tmp_path / "out.csv").read_text().count("\n") == 2
+
+
 @pytest.mark.parametrize("side, threads", [(28, 1), (280, 2)])
 def test_a_folder_of_tiny_pictures_is_read_by_one_thread(tmp_path, recognizer, monkeypatch, side, threads):
     monkeypatch.setattr(console, "PROCESSORS", 2)
