@@ -20,6 +20,7 @@ MAX_FILE = 20_000_000  # bytes of one upload; a 40-megapixel photograph as JPEG 
 MAX_BODY = MAX_FILE * 4 // 3 + 1_000_000  # bytes of one request: a file of that size in base64, and what stands around it
 MAX_HELD = 8 * MAX_BODY  # bytes of all calls together that are in memory at once
 MAX_PARTS = 10_000  # of the JSON of a call: each takes 70 bytes, and two may stand for it; 64 pictures, told at length, have 700
+LONG = 1_000_000  # letters of a text that can only be a data URL
 MAX_CALLS = 100  # calls that run or wait at both doors together; more are told that the server is busy
 MAX_UNREAD = 6 * MAX_CALLS  # words to callers that wait to be fetched, three to a call; an answer with a picture takes 0.4 MB
 THREADS = 8  # pictures that are opened and read side by side; of the large ones, which take some hundred MB, `decode` opens one
@@ -269,6 +270,8 @@ class Door:
             call = json.loads(body)
         except (ValueError, RecursionError) as error:
             raise Refused(400, NO_CALL) from error
+        if len(body) > LONG and is_wide(call):
+            raise Refused(400, NO_CALL)
         if asked["small"]:
             if not isinstance(call, dict) or any(type(value) not in (str, int) or len(str(value)) > 64 for value in call.values()):
                 raise Refused(400)
@@ -347,6 +350,18 @@ class Door:
                 return {"type": "http.disconnect"}
 
         return measured
+
+
+def is_wide(call) -> bool:
+    """Say whether JSON holds a long text with letters that no data URL has: each of its letters, and of its copies, takes up to
+    four bytes."""
+    parts = [call]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, str) and len(part) > LONG and not part.isascii():
+            return True
+        parts += [*part, *part.values()] if isinstance(part, dict) else part if isinstance(part, list) else ()
+    return False
 
 
 class Answer:

@@ -387,6 +387,13 @@ def test_a_call_of_millions_of_parts_takes_no_memory(own):
             tracemalloc.stop()
 
 
+@pytest.mark.parametrize("letter", ["\u20ac", "\\ud83d\\ude00"])
+def test_a_long_text_that_is_no_data_url_is_refused_before_it_is_copied(server, letter):
+    for body in ('{"data": ["%s"]}', '{"data": [{"url": "data:,%s"}]}', '{"data": [], "%s": 1}'):
+        assert sentence(*call(server, (body % ("A" * 2_000_000 + letter)).encode())) == door.NO_CALL
+    assert sentence(*call(server, ('{"data": ["%s"]}' % ("A" * 1000 + letter)).encode())) == door.NO_PICTURE
+
+
 def test_sixty_four_pictures_told_at_length_are_not_too_many_parts(own):
     told = {"path": None, "size": 1, "orig_name": "7, [7] and {7}.png", "mime_type": "image/png", "is_stream": False,
             "meta": {"_type": "gradio.FileData"}}
