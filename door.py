@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import anyio  # which Gradio itself runs on
+import httpx  # by which it takes addresses apart
 from gradio import Blocks
 from gradio.utils import get_upload_folder
 from starlette.datastructures import Headers, MutableHeaders
@@ -70,7 +71,8 @@ HEADERS = {
     "Access-Control-Allow-Headers": "*",
     "Access-Control-Max-Age": "600",  # seconds
 }
-UNSEEN = (b"cookie", b"origin", b"range")  # headers that Gradio does not get: it knows nobody, and sends no part of a file
+# headers that Gradio does not get: it knows nobody, sends no part of a file, and has no second server that would name itself
+UNSEEN = (b"cookie", b"origin", b"range", b"x-gradio-server")
 
 
 # --- what lies in the folder of uploads -------------------------------------------------------------------------------------
@@ -181,6 +183,8 @@ class Door:
             await answer({"type": "http.response.body"})
             return
         scope = {**scope, "headers": [(name, value) for name, value in scope["headers"] if name not in UNSEEN]}
+        if not all(map(is_host, Headers(scope=scope).getlist("x-forwarded-host"))):
+            raise Refused(400)
         if self.mcp.fullmatch(path):
             answer.raw = True  # its errors are JSON of a shape of their own
             if method == "POST":
@@ -350,6 +354,15 @@ class Door:
                 return {"type": "http.disconnect"}
 
         return measured
+
+
+def is_host(name: str) -> bool:
+    """Say whether what a proxy calls this server can stand in an address."""
+    try:
+        httpx.URL(f"http://{name.split(',')[0].strip()}")
+    except httpx.InvalidURL:
+        return False
+    return True
 
 
 def is_wide(call) -> bool:

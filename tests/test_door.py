@@ -294,6 +294,16 @@ def test_every_answer_carries_the_headers_and_no_cookie(server):
         assert "set-cookie" not in headers
 
 
+def test_a_proxy_that_names_no_host_is_told_so(server, capfd):
+    for name in ("::::", "a:b:c", "a\x01", "a:b:c, digits.example"):
+        for method, path, body in (("GET", "/", None), ("POST", "/gradio_api/run/predict", b'{"data": [null]}'),
+                                   ("POST", "/gradio_api/call/predict", b'{"data": [null]}')):
+            status, content, _ = ask(server, method, path, body, X_Forwarded_Host=name)
+            assert status == 400 and sentence(status, content), (name, path)
+    assert ask(server, "GET", "/", X_Forwarded_Host="[::1]:80, proxy.example")[0] == 200
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
 def test_a_program_on_another_site_may_ask(server):
     status, content, headers = ask(server, "OPTIONS", "/gradio_api/run/predict", Origin="https://a.example",
                                    Access_Control_Request_Method="POST", Access_Control_Request_Headers="content-type")
