@@ -255,6 +255,8 @@ class Door:
             async def again():
                 return messages.pop() if messages else await receive()
 
+            if queued:
+                self.drop_unread()
             await self.in_turn(scope, again, answer)
             if queued:
                 with contextlib.suppress(ValueError, TypeError, KeyError):  # of one that was refused
@@ -307,8 +309,14 @@ class Door:
             self.calls -= 1
 
     def forget(self) -> None:
-        """Drop the oldest answers that nobody fetched, of which Gradio holds any number for each of 2,000 callers, and the names of
-        calls whose answers it no longer holds: it holds them for ever."""
+        """Drop the names of calls whose answers Gradio no longer holds; it holds 2,000, and all names for ever."""
+        names, answers = self.queue.pending_event_ids_session, self.queue.pending_messages_per_session
+        if len(names) > 4000:
+            for session in [session for session in names if session not in answers]:
+                del names[session]
+
+    def drop_unread(self) -> None:
+        """Drop the oldest answers that nobody fetched; Gradio holds any number for each of 2,000 callers."""
         names, answers = self.queue.pending_event_ids_session, self.queue.pending_messages_per_session
         unread = sum(answer.qsize() for answer in answers.values())
         if unread > MAX_UNREAD:
@@ -324,9 +332,6 @@ class Door:
                 if session not in busy:  # else Gradio would look for it
                     del answers[session]
                     names.pop(session, None)
-        if len(names) > 4000:
-            for session in [session for session in names if session not in answers]:
-                del names[session]
 
     @staticmethod
     def measured(scope, receive, answer):
