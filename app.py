@@ -255,8 +255,8 @@ def digit_page() -> None:
                                [(bars, label), (tell, panel), (look_inside, [facts, stages, ink])])
     for function, outputs in ((predict, label), (explain, [facts, stages, ink])):
         gr.Button(visible=False).click(function, picture, outputs, api_name=function.__name__, **PUBLIC,
-                                       api_description=described(function))
-    gr.api(predict_batch, api_name="predict_batch", api_description=described(predict_batch))
+                                       api_description=in_one_line(function))
+    gr.api(predict_batch, api_name="predict_batch", api_description=in_one_line(predict_batch))
 
 
 def number_page() -> None:
@@ -274,7 +274,7 @@ def number_page() -> None:
     facts = gr.JSON(visible=False, label="Reading")
     ask_about_what_is_in_front([*events, (rule.submit, "ask"), (rule.blur, "ask")], [picture, rule], [(tell_number, answer)])
     gr.Button(visible=False).click(read_number, [picture, rule], facts, api_name="read_number", **PUBLIC,
-                                   api_description=described(read_number))
+                                   api_description=in_one_line(read_number))
 
 
 def pad_and_upload(size: tuple[int, int], pen: int, label: str) -> tuple[gr.Image, list[tuple]]:
@@ -315,7 +315,7 @@ def ask_about_what_is_in_front(events: list[tuple], inputs: list, functions: lis
         answer.failure(None, js=f"() => digitvision.fail('{name}')", **PRIVATE)
 
 
-def described(function) -> str:
+def in_one_line(function) -> str:
     """Return the docstring of a function in one line, for the page that describes the API."""
     return " ".join(function.__doc__.split())
 

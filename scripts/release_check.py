@@ -60,7 +60,10 @@ def serving(folder: Path, python: str | Path, log: Path, *arguments: str, **envi
         raise ValueError(f"The app stopped answering:\n{log.read_text()}") from error
     finally:
         process.terminate()
-        process.wait(10)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 def ask(address: str, picture: Path) -> str:
