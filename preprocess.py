@@ -26,6 +26,7 @@ WORK_SIDE = 192  # pixels; ink is looked for at this size, and looked at again c
 
 THIN, THICK = 1.2, 5.6  # pixels in the 20x20 box; 99 % of MNIST's strokes are between them
 BLOB = 8.2  # pixels; the widest stroke of MNIST's 60,000 training pictures, of a 0 run full, has 7.8, a pen's dot over 8.4
+CIRCLED = 0.68  # of its circle's height; of 148 circled 1s none is higher than 0.64
 FULL, STUBBY = 0.966, 1.8  # of its hull, and times its width; of 98,000 digits the fullest that is as short has 0.964, discs 0.969
 THINNEST, THICKEST = 1.9, 4.5  # pixels in the 20x20 box; where strokes outside of THIN and THICK are brought
 
@@ -100,15 +101,20 @@ def split_digits(cleaned: np.ndarray) -> list[np.ndarray]:
 
 
 def free_looks(cleaned: np.ndarray) -> list[tuple[float, np.ndarray]]:
-    """Return (0.0, `seen`) for whatever stands alone inside of something else in cleaned ink, a circle for one, for what stands
-    above a bar, and for what is left white in a disc; [] where there is nothing of the kind."""
+    """Return (share of the width cut away, `seen`) for whatever stands alone inside of something else in cleaned ink, a circle for
+    one, for what stands above a bar, and for what is left white in a disc; [] where there is nothing of the kind.
+
+    Nothing is cut away, and even -1, where it is so much smaller than what is around it as no slash of a 0 is.
+    """
     white, looks = left_white(cleaned), []
     if white is not None:
-        looks.append(drop_specks(white))
+        looks.append((0.0, drop_specks(white)))
     if count_things(cleaned) >= 2:
-        above = drop_underline(cleaned)
-        looks += [*map(clean_ink, inner_things(cleaned)), *([] if above is cleaned else [above])]
-    return [(0.0, frame(ink)) for ink in looks if ink_box(ink)]
+        above, high = drop_underline(cleaned), ink_box(cleaned)[3]
+        inner = [ink for ink in map(clean_ink, inner_things(cleaned)) if ink_box(ink)]
+        looks += [(-1.0 if ink_box(ink)[3] < CIRCLED * high else 0.0, ink) for ink in inner]
+        looks += [] if above is cleaned else [(0.0, above)]
+    return [(share, frame(ink)) for share, ink in looks if ink_box(ink)]
 
 
 def second_looks(cleaned: np.ndarray) -> list[tuple[float, np.ndarray]]:

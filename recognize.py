@@ -206,7 +206,8 @@ class Recognizer:
         best = int(scores.argmax())
         if scores[best] <= liking(reading.probabilities[None])[0]:
             return reading
-        if best < len(free) and reading.digit == "0" and probabilities[best].argmax() == 1:  # a circled 1, or a 0 with its slash
+        may_be_slash = best < len(free) and looks[best][0] == 0
+        if may_be_slash and reading.digit == "0" and probabilities[best].argmax() == 1:  # or a circled 1
             return self._judge(reading.seen, (reading.probabilities + probabilities[best]) / 2, [])
         return self._judge(looks[best][1], probabilities[best], [])
 

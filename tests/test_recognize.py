@@ -157,6 +157,16 @@ def test_a_digit_of_two_strokes_is_one_digit(recognizer):
     assert recognizer.read(sketch).verdict in ("digit", "unsure")
 
 
+@pytest.mark.parametrize("lean", [-12, 0, 12, 24])
+def test_a_circled_1_is_no_slashed_0(recognizer, lean):
+    picture = np.full((280, 280), 255, np.uint8)
+    cv2.ellipse(picture, (140, 140), (74, 86), 0, 0, 360, 0, 10, cv2.LINE_AA)
+    cv2.line(picture, (140 - lean, 190), (140 + lean, 90), 0, 10, cv2.LINE_AA)
+    assert recognizer.read(picture).digit == "1"
+    cv2.line(picture, (115, 215), (165, 65), 0, 10, cv2.LINE_AA)
+    assert recognizer.read(picture).digit != "1"  # a slash from rim to rim
+
+
 @pytest.mark.parametrize("colour", [(30, 60, 200), (200, 30, 30), (20, 20, 20)])
 @pytest.mark.parametrize("digit", "1457")
 def test_a_white_digit_on_a_disc_is_read(recognizer, digit, colour):
