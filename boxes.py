@@ -130,6 +130,7 @@ def drop_punched(ink: np.ndarray) -> np.ndarray:
         sides = np.add(cv2.minAreaRect(outline)[1], 1)  # outlines run through the middles of pixels
         area = cv2.contourArea(outline) + cv2.arcLength(outline, closed=True) / 2 + 1
         is_disc = sides.min() >= 8 and sides.max() < OVAL * sides.min() and abs(area / (np.pi / 4 * np.prod(sides)) - 1) < 0.1
+        is_disc = is_disc and np.count_nonzero(mask & _inside(outline, mask.shape)) > 0.9 * area
         (discs if is_disc else others).append((cv2.boundingRect(outline), outline))
     if len(discs) < 2:
         return ink

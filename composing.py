@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 import torch
 
-from conditions import on_a_table, pad
+from conditions import on_a_table, pad, scanned
 from data import LOOK_ALIKES, NO_DIGIT, Pictures, Strokes, are_whole, read_table, tables_of
 from fields import STRING_ERROR, FieldReader, NumberReading
 from hands import in_another_hand
 from lattice import groups_of
-from measures import error_limit, share
+from measures import error_limits, share
 from preprocess import crop, ink_box
 from segments import cut, find_field, picture_of, tilt
 
@@ -227,21 +227,24 @@ def right_ones(readings: Sequence[NumberReading], texts: Sequence[str]) -> np.nd
 
 def calibrate_numbers(reader: FieldReader, strokes: Strokes) -> dict:
     """Return what turns a reader's doubts into confidence and verdicts, from composed numbers, spaced and touching, plain and
-    freely written: the weights of a logistic regression, and for STRING_ERROR and BY_A_MACHINE the least confidence
-    that keeps it (`measures.error_limit`). {} where no writer wrote ten digits: a reader then does without."""
-    doubts, right = [], []
+    freely written, each as it was drawn and as a scan: the weights of a logistic regression, and for STRING_ERROR and BY_A_MACHINE
+    the least confidence that keeps it for drawings and for scans (`measures.error_limits`). {} where no writer wrote ten digits: a
+    reader then does without."""
+    found: dict[str, tuple[list, list]] = {"composed": ([], []), "composed, scanned": ([], [])}
+    random = np.random.default_rng(SEED + 1)
     for free, touching in product((False, True), (False, True)) if hands_of(strokes) else ():
-        for picture, text in zip(*compose(strokes, COMPOSED // 2, SEED + 1, touching, free), strict=True):
-            reading = reader.read(picture)
-            if reading.doubts is not None:
-                doubts.append([*reading.doubts, 1.0])
-                right.append(reading.text == text)
-    if not doubts:
+        for picture, text in zip(*compose(strokes, COMPOSED, SEED + 1, touching, free), strict=True):
+            for (doubts, right), seen in zip(found.values(), (picture, scanned(picture, random)), strict=True):
+                reading = reader.read(seen)
+                if reading.doubts is not None:
+                    doubts.append([*reading.doubts, 1.0])
+                    right.append(reading.text == text)
+    kinds = {name: (np.array(doubts), np.array(right)) for name, (doubts, right) in found.items() if doubts}
+    if not kinds:
         return {}
-    features, right = np.array(doubts), np.array(right)
-    weights = logistic(features, right)
-    confidence = 1 / (1 + np.exp(-features @ weights))
-    errors = [error_limit(confidence, ~right, target) for target in (STRING_ERROR, BY_A_MACHINE)]  # less leaves too few to count
+    weights = logistic(*map(np.concatenate, zip(*kinds.values(), strict=True)))
+    answers = {name: (1 / (1 + np.exp(-features @ weights)), ~right) for name, (features, right) in kinds.items()}
+    errors = error_limits(answers, (STRING_ERROR, BY_A_MACHINE))  # less leaves too few to count
     return {"weights": weights.tolist(), "errors": errors}
 
 
@@ -273,8 +276,10 @@ def measure_numbers(reader: FieldReader, digits: Strokes, numbers: Strokes | Non
             right = right_ones([reader.read(picture) for picture in pictures], texts)
             found[f"composed of {whose}, {how}"] = share(right.sum(), len(texts))
             if whose == "drawings" and not touching:
-                photographs = [on_a_table(picture, np.random.default_rng([SEED, row])) for row, picture in enumerate(pictures)]
-                for where, put in (("in a drawn box", map(in_a_box, pictures)), ("on a sheet on a table", photographs)):
+                photographs, scans = ([put(picture, np.random.default_rng([SEED, row])) for row, picture in enumerate(pictures)]
+                                      for put in (on_a_table, scanned))
+                for where, put in (("in a drawn box", map(in_a_box, pictures)), ("on a sheet on a table", photographs),
+                                   ("scanned small, on grey paper", scans)):
                     right = right_ones([reader.read(picture) for picture in put], texts)
                     found[f"composed of drawings, spaced, {where}"] = share(right.sum(), len(texts))
     if numbers is not None and len(numbers):

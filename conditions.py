@@ -133,6 +133,27 @@ def on_a_table(picture: np.ndarray, random: Random) -> np.ndarray:
     return ((sheet * cover + table * (1 - cover)) * light + random.normal(0, 3, (down, across, 1))).clip(0, 255).astype(np.uint8)
 
 
+def scanned(picture: np.ndarray, random: Random) -> np.ndarray:
+    """Return a scan, (H, W) uint8, of a grey picture, black ink on white: small, in grey ink on uneven paper, out of focus, with
+    noise, from a JPEG file."""
+    share = random.uniform(0.25, 0.6)  # of its sides
+    cover = 1 - cv2.resize(picture, None, fx=share, fy=share, interpolation=cv2.INTER_AREA) / np.float32(255)
+    high, wide = cover.shape
+    grain = random.normal(0, random.uniform(0, 8), (high // 6 + 2, wide // 6 + 2))
+    paper = random.uniform(170, 240) + cv2.resize(grain, (wide, high), interpolation=cv2.INTER_CUBIC)
+    paper += random.uniform(-15, 15) * np.linspace(-1, 1, wide)
+    sheet = cv2.GaussianBlur(paper * (1 - cover) + random.uniform(40, 120) * cover, (0, 0), random.uniform(0.3, 1))
+    sheet += random.normal(0, random.uniform(1, 8), sheet.shape)
+    return in_a_jpeg(sheet.clip(0, 255).astype(np.uint8), int(random.integers(40, 90)))
+
+
+def in_a_jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
+    """Return what is left of a grey picture in a JPEG file."""
+    file = BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))
+
+
 def circled(sample, random: Random) -> np.ndarray:
     """A ring drawn around the digit with the same pen."""
     picture = pad(sample, random, size=(0.35, 0.45), at=(0.5, 0.5))
@@ -148,12 +169,6 @@ def underlined(sample, random: Random) -> np.ndarray:
     foot, more = y + high + random.uniform(0.12, 0.25) * high, random.uniform(0, 0.2) * high
     ends = [(x - more, foot), (x + wide + more, foot + random.normal(0, 0.03) * high)]
     return cv2.line(picture, *np.round(ends).astype(int), 0, 8, cv2.LINE_AA)
-
-
-def jpeg(sample, random: Random) -> np.ndarray:
-    file = BytesIO()
-    Image.fromarray(pad(sample, random)).save(file, "JPEG", quality=20)
-    return np.asarray(Image.open(file))
 
 
 def blurred(sample, random: Random) -> np.ndarray:
@@ -191,7 +206,7 @@ CONDITIONS: dict[str, Callable] = {
     "underlined": underlined,
     "pieces of neighbours at the edges": between_neighbours,
     "neighbours that touch or overlap": lambda sample, random: between_neighbours(sample, random, (-0.1, 0)),
-    "JPEG, quality 20": jpeg,
+    "JPEG, quality 20": lambda sample, random: in_a_jpeg(pad(sample, random), 20),
     "blur": blurred,
     "salt and pepper, 5 %": salted,
     "rotated 20 degrees": rotated,

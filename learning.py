@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
@@ -26,6 +27,7 @@ from recipe import TrainConfig, settled
 
 NOT_LEARNED = ("out", "data_dir", "threads")  # settings of a place or a machine: what is learned is the same by any
 HISTORY = ("epoch", "train_loss", "validation_loss", "validation_accuracy", "seconds")
+MUON_DECAY = 0.03  # of the kernels, times their learning rate: what keeps them about as large as they begin
 KEPT_BYTES = 2**25 - 2**16  # glibc heeds no block over 32 MB
 
 
@@ -35,6 +37,11 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
     if step < rise:
         return peak * (0.04 + 0.96 * step / rise)
     return peak * 0.5 * (1 + float(np.cos(np.pi * (step - rise) / (steps - rise))))
+
+
+def as_matrix(kernels: torch.Tensor) -> torch.Tensor:
+    """Return kernels (out, in, H, W) in channels-last layout as a matrix (out, H * W * in) in the same memory."""
+    return kernels.permute(0, 2, 3, 1).reshape(len(kernels), -1)
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
@@ -75,11 +82,15 @@ class Run:
         self.average, self.move = copy.deepcopy(self.net), get_ema_multi_avg_fn(config.averaging)
         self.kept, self.new = ([tensor for tensor in net.state_dict().values() if tensor.is_floating_point()]
                                for net in (self.average, self.net))  # found once: AveragedModel looks for them at every step
-        plain = [p for p in self.net.parameters() if p.ndim == 1]
-        weights = [p for p in self.net.parameters() if p.ndim > 1]
-        self.optimiser = torch.optim.SGD(
+        self.kernels = [p for p in self.net.parameters() if p.ndim == 4] if config.muon else []
+        self.matrices = [nn.Parameter(as_matrix(p.detach())) for p in self.kernels]  # in the same memory
+        others = [p for p in self.net.parameters() if p.ndim < 4 or not config.muon]
+        plain, weights = [p for p in others if p.ndim == 1], [p for p in others if p.ndim > 1]
+        self.optimisers = {torch.optim.SGD(
             [{"params": weights, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-            lr=config.lr, momentum=config.momentum, nesterov=True)
+            momentum=config.momentum, nesterov=True): config.lr}  # and their learning rates at the peak
+        if config.muon:
+            self.optimisers[torch.optim.Muon(self.matrices, weight_decay=MUON_DECAY)] = config.muon
         self.ink = pictures.seen.to(self.device).unsqueeze(1)  # (N, 1, 28, 28) uint8
         self.labels = pictures.labels.to(self.device)
         self.epoch, self.step, self.history = 0, 0, []
@@ -90,17 +101,22 @@ class Run:
 
     def train_step(self, rows: torch.Tensor, random: torch.Generator) -> torch.Tensor:
         """Learn from the pictures of these rows; return the loss, before the step, as a tensor without dimensions."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.step, self.config.epochs * self.steps_an_epoch, self.config.lr)
-        config = settled(self.config, self.step / (self.config.epochs * self.steps_an_epoch))
+        steps = self.config.epochs * self.steps_an_epoch
+        for optimiser, peak in self.optimisers.items():
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(self.step, steps, peak)
+        config = settled(self.config, self.step / steps)
         images = normalise(augment(self.ink[rows].float() / 255, config, random))
         images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             logits = self.net(images)  # (B, 10)
             loss = F.cross_entropy(logits.float(), self.targets(self.labels[rows], images))
-        self.optimiser.zero_grad()
+        self.net.zero_grad()
         loss.backward()
-        self.optimiser.step()
+        for kernel, matrix in zip(self.kernels, self.matrices, strict=True):
+            matrix.grad = as_matrix(kernel.grad)
+        for optimiser in self.optimisers:
+            optimiser.step()
         if self.step:
             self.move(self.kept, self.new, None)
         else:
@@ -150,8 +166,9 @@ class Run:
         """Write the whole state as tensors with a JSON header, by one rename; nothing is pickled."""
         tensors = {f"net.{name}": value for name, value in self.net.state_dict().items()}
         tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
-        for number, state in self.optimiser.state_dict()["state"].items():
-            tensors[f"momentum.{number}"] = state["momentum_buffer"]
+        for number, optimiser in enumerate(self.optimisers):
+            for row, state in optimiser.state_dict()["state"].items():
+                tensors[f"momentum.{number}.{row}"] = state["momentum_buffer"]
         header = {"config": asdict(self.config), "pictures": self.pictures_hash, "epoch": self.epoch, "step": self.step,
                   "history": self.history}
         write_whole(path, pack(tensors, header))
@@ -183,9 +200,10 @@ class Run:
             self.average.load_state_dict(part("average."))
         except RuntimeError as error:
             raise ValueError(useless) from error
-        state = self.optimiser.state_dict()
-        state["state"] = {int(number): {"momentum_buffer": value} for number, value in part("momentum.").items()}
-        self.optimiser.load_state_dict(state)
+        for number, optimiser in enumerate(self.optimisers):
+            state = optimiser.state_dict()
+            state["state"] = {int(row): {"momentum_buffer": value} for row, value in part(f"momentum.{number}.").items()}
+            optimiser.load_state_dict(state)
         self.epoch, self.step, self.history = header["epoch"], header["step"], header["history"]
 
     def finished(self, sources: dict) -> DigitNet:

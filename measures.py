@@ -1,6 +1,6 @@
 """Statistics of probabilities and labels: what is measured, wherever it is measured."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import reduce
 from operator import add
 
@@ -73,20 +73,20 @@ def find_limits(net: DigitNet, validation: Mapping[str, Pictures]) -> dict:
         if digits.any():
             two[kind] = pairs[digits]
             kinds[kind] = probabilities[digits].max(axis=1), probabilities[digits].argmax(axis=1) != pictures.labels.numpy()[digits]
-    errors = []
-    for target in ERROR_TARGETS:
-        threshold = least_threshold(kinds.values(), target)
-        errors.append({"max_error": target, "threshold": threshold,
-                       "kinds": {name: answered(*kind, threshold) for name, kind in kinds.items()}})
     strange, others = min(float(np.quantile(each, 0.01)) for each in two.values()), np.concatenate(others)
-    return {"errors": errors, "not_a_digit": strange, "refused": {"right": int((others < strange).sum()), "n": len(others)}}
+    return {"errors": error_limits(kinds, ERROR_TARGETS), "not_a_digit": strange,
+            "refused": {"right": int((others < strange).sum()), "n": len(others)}}
 
 
-def error_limit(confidence: np.ndarray, wrong: np.ndarray, target: float) -> dict:
-    """Return the least threshold on the confidence (N,) that keeps the share of answers that are wrong (N,) bool within `target`,
-    and how they fare by it."""
-    threshold = least_threshold([(confidence, wrong)], target)
-    return {"max_error": target, "threshold": threshold, **answered(confidence, wrong, threshold)}
+def error_limits(kinds: Mapping[str, tuple[np.ndarray, np.ndarray]], targets: Iterable[float]) -> list[dict]:
+    """Return for every target the least threshold on the confidence (N,) at which of each kind of answers, of which some are wrong
+    (N,) bool, a share of at most the target is wrong, and how every kind fares by it."""
+    rows = []
+    for target in targets:
+        threshold = least_threshold(kinds.values(), target)
+        rows.append({"max_error": target, "threshold": threshold,
+                     "kinds": {name: answered(*kind, threshold) for name, kind in kinds.items()}})
+    return rows
 
 
 def least_threshold(kinds: Collection[tuple[np.ndarray, np.ndarray]], target: float) -> float:

@@ -72,7 +72,7 @@ def slashes_in(pieces: Pieces, text: str, way: Way) -> list[Choice]:
     """Return every choice of no, one or two 1s of a string, and one of more, that may be slashes, the likeliest first."""
     beside = [one.last + 1 == other.first for one, other in zip(way.digits, way.digits[1:], strict=False)]  # not in 21.11.1999
     strokes = {place: stroke_of(pieces, way.digits[place].chosen) for place in range(1, len(text) - 1)
-               if text[place] == "1" and beside[place - 1] and beside[place]}
+               if text[place] == "1" and beside[place - 1] and beside[place] and not pieces.bits[way.digits[place].chosen].any()}
     likely = [place for place, stroke in strokes.items() if stroke.spread < STRAIGHT and stroke.lean > LEFT]
     if not likely:
         return [Choice(1.0, ())]

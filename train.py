@@ -164,6 +164,7 @@ def search(config: TrainConfig, trials: int) -> None:
     for trial in range(1, trials + 1):
         tried = replace(config, lr=float(f"{10 ** random.uniform(-1.3, 0):.3g}"), batch_size=int(random.choice([64, 128, 256])),
                         epochs=int(random.integers(1, config.epochs + 1)),
+                        muon=config.muon and float(f"{10 ** random.uniform(-2.5, -1.5):.3g}"),
                         weight_decay=float(f"{10 ** random.uniform(-5, -3):.3g}"))
         run = Run(tried, pictures, validation, teachers)
         try:
@@ -172,7 +173,7 @@ def search(config: TrainConfig, trials: int) -> None:
         except Diverged:
             last = {"validation_accuracy": 0.0, "validation_loss": math.inf}
         rows.append({"validation_accuracy": last["validation_accuracy"], "validation_loss": last["validation_loss"],
-                     "lr": tried.lr, "batch_size": tried.batch_size, "epochs": tried.epochs,
+                     "lr": tried.lr, "muon": tried.muon, "batch_size": tried.batch_size, "epochs": tried.epochs,
                      "weight_decay": tried.weight_decay, "seconds": sum(row["seconds"] for row in run.history)})
         print(f"trial {trial}/{trials}: {100 * last['validation_accuracy']:.2f} %", flush=True)
         rows.sort(key=lambda row: (-row["validation_accuracy"], row["validation_loss"]))

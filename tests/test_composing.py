@@ -118,7 +118,9 @@ def test_limits_for_numbers_keep_their_targets_and_turn_into_verdicts(strokes, r
     monkeypatch.setattr("composing.COMPOSED", 20)
     facts = calibrate_numbers(FieldReader(recognizer), strokes)
     assert len(facts["weights"]) == DOUBTS + 1 and [row["max_error"] for row in facts["errors"]] == [0.05, 0.03]
-    assert all(row["wrong"] <= row["max_error"] * row["n"] for row in facts["errors"])
+    for row in facts["errors"]:
+        assert set(row["kinds"]) == {"composed", "composed, scanned"}
+        assert all(counts["wrong"] <= row["max_error"] * counts["n"] for counts in row["kinds"].values())
     monkeypatch.setitem(recognizer.net.facts, "numbers", {**facts, "errors": [{"max_error": 0.05, "threshold": 1.0}]})
     strict = FieldReader(recognizer)
     assert strict.read(compose(strokes, 1, 0, False)[0][0]).verdict == "unsure"
@@ -154,5 +156,5 @@ def test_what_is_measured_of_numbers_is_counted(strokes, recognizer, monkeypatch
     seen = torch.from_numpy(np.stack([see(make_sketch(digit)) for digit in STROKES] * 2))
     mnist = Pictures(seen, torch.tensor([int(digit) for digit in STROKES] * 2))
     found = measure_numbers(FieldReader(recognizer), strokes, None, mnist)
-    assert [row["n"] for row in found.values()] == [5, 5, 5, 5, 5, 5, 20]
+    assert [row["n"] for row in found.values()] == [5, 5, 5, 5, 5, 5, 5, 20]
     assert found["one digit stays one digit"]["right"] >= 19

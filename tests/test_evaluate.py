@@ -20,7 +20,7 @@ from measures import (
     auroc,
     calibration_error,
     confusion_of,
-    error_limit,
+    error_limits,
     find_limits,
     fit_temperature,
     least_threshold,
@@ -73,11 +73,11 @@ def test_the_error_limit_keeps_the_wrong_answers_within_the_target():
     confidence = np.linspace(0.99, 0.50, 100)
     wrong = np.zeros(100, bool)
     wrong[[30, 60, 61, 62]] = True  # four wrong answers
-    limit = error_limit(confidence, wrong, 0.02)
-    kept = confidence >= limit["threshold"]
-    assert kept.sum() == limit["n"] == 60 and limit["wrong"] == 1 and limit["coverage"] == 0.6
-    assert limit["upper"] == wilson(1, 60)[1]
-    assert error_limit(confidence, wrong, 0.05)["threshold"] == 0.0
+    two, five = error_limits({"all": (confidence, wrong)}, (0.02, 0.05))
+    kept, counts = confidence >= two["threshold"], two["kinds"]["all"]
+    assert kept.sum() == counts["n"] == 60 and counts["wrong"] == 1 and counts["coverage"] == 0.6
+    assert counts["upper"] == wilson(1, 60)[1]
+    assert two["max_error"] == 0.02 and five["threshold"] == 0.0
     sure_and_wrong = np.r_[np.full(10, 0.9), np.full(990, 0.8)], np.r_[np.ones(1, bool), np.zeros(999, bool)]
     rest = np.r_[np.full(100, 0.95), np.full(100, 0.7)], np.r_[np.zeros(100, bool), np.ones(100, bool)]
     assert least_threshold([sure_and_wrong], 0.01) == 0 and least_threshold([rest], 0.01) == 0.95
@@ -85,8 +85,8 @@ def test_the_error_limit_keeps_the_wrong_answers_within_the_target():
     assert both == 0.8
     assert all(wrong[confidence >= both].sum() <= 0.01 * (confidence >= both).sum() for confidence, wrong in (sure_and_wrong, rest))
     assert least_threshold([(np.array([1.0]), np.array([True]))], 0.01) == 1
-    tied = error_limit(np.array([0.9] * 98 + [0.5] * 2), np.array([False] * 98 + [True] * 2), 0.01)
-    assert tied["threshold"] == 0.9 and tied["wrong"] == 0  # with one of the two that are as sure as each other both would be kept
+    tied, = error_limits({"all": (np.array([0.9] * 98 + [0.5] * 2), np.array([False] * 98 + [True] * 2))}, (0.01,))
+    assert tied["threshold"] == 0.9 and tied["kinds"]["all"]["wrong"] == 0  # with one of two that are as sure both would be kept
 
 
 class Saying(torch.nn.Module):
@@ -304,12 +304,14 @@ def test_the_tables_say_what_their_rows_are_and_of_how_many():
     targets = text[text.index("**Error targets of numbers**"):]
     n, rest = re.match(r".*? on ([\d,]+) numbers .*?\n\n(.*?)\n\n", targets, re.DOTALL).groups()
     for share, answered in re.findall(r"composed \| ([\d.]+) % \| \d+ of ([\d,]+)", rest):
-        assert round(int(answered) / int(n), 4) == pytest.approx(float(share) / 100)
+        answered, of = (int(each.replace(",", "")) for each in (answered, n))
+        assert round(answered / of, 4) == pytest.approx(float(share) / 100)
     assert "numbers of unseen writers, which they wrote whole" in text
     assert "| Validation at the last epoch, MNIST and drawings together |" in text
     for row in ("climbing 1", "flat 0", "hanging 9", "patterns"):
         assert text.lower().count(row) == 2  # in its table, and where it is explained
-    metrics["limits_of_numbers"] = [row | {"n": 0, "coverage": 0.0} for row in metrics["limits_of_numbers"]]
+    for row in metrics["limits_of_numbers"]:
+        row["kinds"] = {kind: counts | {"n": 0, "coverage": 0.0} for kind, counts in row["kinds"].items()}
     assert "set and counted on numbers composed" in card.card_tables(metrics)
 
 

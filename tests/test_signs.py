@@ -141,12 +141,13 @@ def test_lines_between_digits_are_none_where_all_are_longer(reader, high, text):
     assert reader.read(strokes_beside(0.0, 0.0, 0.0, high=high, text="4171017")).text == text
 
 
-def test_what_has_a_dot_beside_it_is_no_slash(reader):
+@pytest.mark.parametrize("aside, display", [(8, "417"), (20, "41.7")])
+def test_what_has_a_dot_below_or_beside_it_is_no_slash(reader, aside, display):
     picture = strokes_beside(0.5, high=1.4)
     ink = np.argwhere(picture < 128)
-    cv2.circle(picture, ((ink[:, 1].min() + ink[:, 1].max()) // 2 + 8, 40 + HIGH), 5, 0, -1, cv2.LINE_AA)
+    cv2.circle(picture, ((ink[:, 1].min() + ink[:, 1].max()) // 2 + aside, 40 + HIGH), 5, 0, -1, cv2.LINE_AA)
     reading = reader.read(picture)
-    assert (reading.text, reading.display) == ("417", "41.7")
+    assert (reading.text, reading.display) == ("417", display)
 
 
 def test_a_rule_says_which_strokes_are_slashes(reader):
