@@ -11,6 +11,7 @@ BOX = 0.9  # of the rectangle around it; a hole that fills more is that of a dra
 STOUT, ROUND, FULL = 0.5, 0.95, 0.6  # of its longer side, its hull, its inside: at least as much has a disc with white digits on it
 WRITTEN = 0.3  # of its shorter side; what is written on a sign is larger
 OVAL, COLON = 1.3, 0.3  # of its shorter side, and of the height of digits: a punched hole is rounder and larger
+MANY = 100  # things; more are a texture or a page of text, and nobody looks for holes there
 TEXTURE = 0.1  # of the pixels; where more of them are edges, every pixel of a checkerboard would be a hole to look into
 
 
@@ -123,27 +124,31 @@ def drop_punched(ink: np.ndarray) -> np.ndarray:
     that is as high as half of them, and larger, or further from one another, than the dots of a colon."""
     mask = (ink > INK_LEVEL).view(np.uint8)
     outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    if len(outlines) < 2 or is_texture(mask):
+    if not 2 <= len(outlines) <= MANY:
         return ink
-    discs, others = [], []  # boxes, and those with the outline
+    discs, boxes, others = [], [], []  # outlines of discs and their boxes, boxes of all else
     for outline in outlines:
+        x, y, wide, high = box = cv2.boundingRect(outline)
         sides = np.add(cv2.minAreaRect(outline)[1], 1)  # outlines run through the middles of pixels
         area = cv2.contourArea(outline) + cv2.arcLength(outline, closed=True) / 2 + 1
         is_disc = sides.min() >= 8 and sides.max() < OVAL * sides.min() and abs(area / (np.pi / 4 * np.prod(sides)) - 1) < 0.1
-        is_disc = is_disc and np.count_nonzero(mask & _inside(outline, mask.shape)) > 0.9 * area
-        (discs if is_disc else others).append((cv2.boundingRect(outline), outline))
+        if is_disc and np.count_nonzero(mask[y:y + high, x:x + wide]) > 0.9 * area:
+            discs.append(outline)
+            boxes.append(box)
+        else:
+            others.append(box)
     if len(discs) < 2:
         return ink
-    left, top, wide, high = np.array([box for box, _ in discs]).T
+    left, top, wide, high = np.array(boxes).T
     side, middle = np.median(high), np.median(left + wide / 2)
     if (np.abs(left + wide / 2 - middle) > 0.5 * side).any() or (np.abs(high / side - 1) > 0.25).any():
         return ink
-    tall = np.array([box for (box, _) in others if 2 * box[3] >= side]).reshape(-1, 4)
+    tall = np.array([box for box in others if 2 * box[3] >= side]).reshape(-1, 4)
     beside = (tall[:, 0] >= (left + wide).max()).all() or (tall[:, 0] + tall[:, 2] <= left.min()).all()
     if not beside or len(tall) and side < COLON * np.median(tall[:, 3]) and np.ptp(top) < np.median(tall[:, 3]):
         return ink
     gone = np.zeros(ink.shape, np.uint8)
-    cv2.drawContours(gone, [outline for _, outline in discs], -1, 1, cv2.FILLED)
+    cv2.drawContours(gone, discs, -1, 1, cv2.FILLED)
     return np.where(cv2.dilate(gone, np.ones((5, 5), np.uint8)), 0, ink).astype(np.uint8)
 
 

@@ -38,7 +38,7 @@ def spare_pictures(paths: Sequence[Path], **written: str | None) -> None:
     for flag, name in written.items():
         if name and os.path.exists(name):
             for path in paths:
-                if path.suffix.lower() == Path(name).suffix.lower() and os.path.samefile(path, name):
+                if path.exists() and os.path.samefile(path, name):  # by whatever name, also by a link
                     raise ValueError(f"--{flag} {name} is one of the pictures, and would be overwritten. Name another file.")
 
 

@@ -55,11 +55,13 @@ def test_a_pipe_is_told_to_be_no_file_and_not_waited_for(tmp_path):
 
 
 @pytest.mark.parametrize("program, flag, name", [("recognize.py", "--csv", "7.png"), ("recognize.py", "--plot", "7.png"),
-                                                 ("fields.py", "--csv", "7.png"), ("recognize.py", "--csv", "link.png")])
+                                                 ("fields.py", "--csv", "7.png"), ("recognize.py", "--csv", "link.png"),
+                                                 ("fields.py", "--csv", "link.csv")])
 def test_a_picture_is_not_overwritten_by_what_is_read_in_it(tmp_path, program, flag, name):
     picture = tmp_path / "7.png"
     Image.fromarray(make_sketch("7")).save(picture)
-    (tmp_path / "link.png").symlink_to(picture)
+    for link in ("link.png", "link.csv"):
+        (tmp_path / link).symlink_to(picture)
     before = picture.read_bytes()
     done = run_main(program, picture, flag, tmp_path / name)
     assert done.returncode == 2 and "is one of the pictures, and would be overwritten" in done.stderr
