@@ -17,7 +17,7 @@ CUTS = (0, 0.06, 0.12, 0.18, 0.25, 0.33)  # of the picture's width, from either 
 RULED = 3  # lines; what they cross from border to border is a margin
 RULE = 1.4  # of the height of what lies beside it; a straight line from border to border that is as long is no stroke of a digit
 CLEAR = 3  # of that height; the same in a picture that may be cropped to its ink
-STEEPEST = 0.07  # pixels down for a pixel across, of a ruled line
+STEEPEST = 0.07  # radians; no ruled line is further askew
 SEEN = 0.85  # of the columns; in as many a ruled line is seen
 EVEN = 0.45  # pixels; as much, as a root mean square, its middle strays from a straight line
 THIN_FOR = 12  # of its thickness; a ruled line is longer, the foot of a digit is not
@@ -75,7 +75,7 @@ def drop_lines(ink: np.ndarray, of_text: bool = False) -> np.ndarray:
         inner = [line for line in inner if line.cover > 0.7]
     for line in inner:
         if line.pale:
-            hit = line.band & (ink < line.level + max(20, 0.5 * (255 - line.level)))  # darker: a stroke, also one along it
+            hit = line.band & (ink < _darker_than(line.level))  # a stroke along it stays, too
         elif len(inner) > 1:
             hit = line.band & ~line.strokes
         else:
@@ -114,8 +114,8 @@ class Line(NamedTuple):
 
 
 def _find_lines(ink: np.ndarray, near_edge: float = EDGE) -> list[Line]:
-    """Return the lines that run from left to right, up to 4 degrees askew; within the share `near_edge` of the height from the
-    upper or lower edge they may be a frame's."""
+    """Return the lines that run from left to right, nearly level; within the share `near_edge` of the height from the upper or
+    lower edge they may be a frame's."""
     height, width = ink.shape
     inked, near = ink.max(axis=0) > INK_LEVEL // 2, max(2, width // 10)
     if inked.mean() < 0.5 or not (inked[:near].any() or inked[-near:].any()):  # the usual case: nothing runs to a border
@@ -138,20 +138,17 @@ def _find_lines(ink: np.ndarray, near_edge: float = EDGE) -> list[Line]:
         band = np.abs(row - middle) <= reach
         level = float(np.quantile(np.where(band, ink, 0).max(axis=0)[thick > 0], 0.3))  # strokes lie on less than 70 % of it
         ends = thick[:near].any(), thick[-near:].any()
-        edge, beyond = "", band
+        edge, beyond, leaves = "", band, np.zeros(width, bool)  # leaves: where it leaves the picture there
         if middle.max() < near_edge * height:
             edge, beyond, leaves = "top", row <= middle + reach, middle <= 1
         elif middle.min() > (1 - near_edge) * height:
             edge, beyond, leaves = "bottom", row >= middle - reach, middle >= height - 2
-        if edge and not (all(ends) or leaves[0] and not ends[0] or leaves[-1] and not ends[1]):  # or it leaves the picture
-            edge = ""
-        pale = level < PALE
         through = all(ends)
-        if not edge and not through:
+        if not (through or leaves[0] and not ends[0] or leaves[-1] and not ends[1]):
             continue
         taken.append(place)
         last = max(2, width // 60)
-        whole = (thick[:last].any() or edge and leaves[0]) and (thick[-last:].any() or edge and leaves[-1])
+        whole = (thick[:last].any() or leaves[0]) and (thick[-last:].any() or leaves[-1])
         strokes = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((int(2 * reach + 2), 1), np.uint8)) > 0
         above, below = np.ceil(middle - reach).astype(int) - 1, np.floor(middle + reach).astype(int) + 1
         wide = cv2.dilate(ink, np.ones((1, 2 * int(reach) + 1), np.uint8))  # a stroke may cross it aslant
@@ -159,7 +156,7 @@ def _find_lines(ink: np.ndarray, near_edge: float = EDGE) -> list[Line]:
         above, below = above.clip(0, height - 1), below.clip(0, height - 1)
         under = np.where(inside, np.minimum(wide[above, column], wide[below, column]), 0)
         lines.append(Line(band, beyond, strokes, np.broadcast_to(under, ink.shape).astype(np.uint8), edge, level, cover, through,
-                          whole, pale, 2 * (reach - 1) < max(3, 0.03 * height)))
+                          whole, level < PALE, 2 * (reach - 1) < max(3, 0.03 * height)))
     return lines
 
 
@@ -169,6 +166,11 @@ def _guess_lines(runs: np.ndarray, most: int) -> Iterator[np.ndarray]:
     found = cv2.HoughLines(runs, 1, np.pi / 720, len(column) // 2, min_theta=np.pi / 2 - STEEPEST, max_theta=np.pi / 2 + STEEPEST)
     for distance, angle in found[:most, 0] if found is not None else ():
         yield (distance - column * np.cos(angle)) / np.sin(angle)
+
+
+def _darker_than(level: float) -> float:
+    """Return what is darker than a pale line of some level for sure: a stroke that lies on it."""
+    return level + max(20, 0.5 * (255 - level))
 
 
 def drop_base_line(ink: np.ndarray) -> np.ndarray:
@@ -199,7 +201,7 @@ def drop_base_line(ink: np.ndarray) -> np.ndarray:
         return ink
     level = float(np.quantile(np.where(band, ink, 0).max(axis=0), 0.3))
     if level < PALE:
-        stays = ink > level + max(20, 0.5 * (255 - level))
+        stays = ink > _darker_than(level)
     else:
         above = (beside & (away < -half) & (away >= -half - 1.5)).any(axis=0)
         below = (beside & (away > half) & (away <= half + 1.5)).any(axis=0)
