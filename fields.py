@@ -244,8 +244,7 @@ class FieldReader:
         digits = {piece for each in (first.digits if text != ink_text else ()) for piece in each.chosen}  # which a rule forced out
         order = sorted([(each.first, digit) for each, digit in zip(way.digits, text, strict=True)]
                        + [(chosen[0], sign) for chosen, sign in signs if sign != "*" or not digits.issuperset(chosen)])
-        tops, feet = pieces.boxes[:, 1], pieces.boxes[:, 1] + pieces.boxes[:, 3]
-        unread = sum(sign == "*" and feet[chosen].max() - tops[chosen].min() > 0.7 * pieces.height for chosen, sign in signs)
+        unread = sum(sign == "*" and pieces.size(chosen)[1] > 0.7 * pieces.height for chosen, sign in signs)
         sure = confidence >= self.sure and unread < len(text)  # ink as high as the digits, and as much of it, is no dirt
         sure = sure and not against_signs and not is_odd(pieces, text, way)
         reading = NumberReading(
@@ -283,8 +282,7 @@ def to_json(reading: NumberReading) -> dict:
 
 def lie_below_one_another(pieces: Pieces, way: Way) -> bool:
     """Say whether any two digits do, as in lines so near to one another that no paper is between them from left to right."""
-    starts = np.array([pieces.boxes[each.chosen, :2].min(axis=0) for each in way.digits])  # (N, 2) x, y
-    ends = np.array([(pieces.boxes[each.chosen, :2] + pieces.boxes[each.chosen, 2:]).max(axis=0) for each in way.digits])
+    starts, ends = np.array([pieces.corners(each.chosen) for each in way.digits]).swapaxes(0, 1)  # (N, 2) x, y
     shared = np.minimum(ends[:, None], ends) - np.maximum(starts[:, None], starts)  # (N, N, 2)
     across, down = np.moveaxis(shared / np.minimum((ends - starts)[:, None], ends - starts), -1, 0)
     return bool(((across > BELOW[0]) & (down < BELOW[1])).any())

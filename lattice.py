@@ -80,19 +80,18 @@ class Way(NamedTuple):
 def groups_of(pieces: Pieces) -> list[Group] | None:
     """Return all groups of neighbouring pieces that could be one digit, with and without the bits among them; None where there are
     more than MOST_GROUPS."""
-    found, boxes, height, whole = [], pieces.boxes, pieces.height, last_of_things(pieces)
-    for first in range(len(boxes)):
-        for last in range(first, min(first + TOGETHER, len(boxes))):
+    found, count, height, whole = [], len(pieces.boxes), pieces.height, last_of_things(pieces)
+    for first in range(count):
+        for last in range(first, min(first + TOGETHER, count)):
             group = list(range(first, last + 1))
-            left, right = boxes[group, 0].min(), (boxes[group, 0] + boxes[group, 2]).max()
-            if last > first and right - left > WIDEST_THING * height:
+            wide = pieces.size(group)[0]
+            if last > first and wide > WIDEST_THING * height:
                 break
-            if last > first and right - left > WIDEST * height and whole[first] != last:
+            if last > first and wide > WIDEST * height and whole[first] != last:
                 continue
             without = [piece for piece in group if piece in (first, last) or not pieces.bits[piece]]
             for chosen in [group] if without == group else [group, without]:
-                high = (boxes[chosen, 1] + boxes[chosen, 3]).max() - boxes[chosen, 1].min()
-                if high >= 0.7 * BIT * height or right - left >= 2 * BIT * height:
+                if pieces.size(chosen)[1] >= 0.7 * BIT * height or wide >= 2 * BIT * height:
                     found.append((first, last, chosen))
         if len(found) > MOST_GROUPS:
             return None
@@ -148,9 +147,7 @@ def score(pieces: Pieces, groups: list[Group], probabilities: np.ndarray) -> lis
     surprise = -np.log(np.sort(probabilities, axis=1)[:, -2:].sum(axis=1))
     costs = np.array([group.cost for group in groups])
     scores = np.log(probabilities + 1e-9) - (costs + COSTS["strange"] * surprise)[:, None]
-    (left, top), (right, foot) = pieces.boxes[:, :2].T, (pieces.boxes[:, :2] + pieces.boxes[:, 2:]).T
-    wide, high = np.array([(right[chosen].max() - left[chosen].min(), foot[chosen].max() - top[chosen].min())
-                           for _, _, chosen, _ in groups]).reshape(-1, 2).T
+    wide, high = np.array([pieces.size(group.chosen) for group in groups]).reshape(-1, 2).T
     scores[:, 1] -= COSTS["short"] * (0.75 - high / pieces.height).clip(0) + COSTS["lying"] * (wide / high - 1).clip(0)
     scores[:, 1] = np.maximum(scores[:, 1], peaks(pieces, groups, scores[:, 1]))
     scores -= COSTS["swallowed"] * swallowed(pieces, groups, scores)
@@ -198,8 +195,7 @@ def peaks(pieces: Pieces, groups: list[Group], ones: np.ndarray) -> np.ndarray:
 
 def is_peak(pieces: Pieces, before: list[int], after: list[int], upside_down: bool = False) -> bool:
     """Say whether two neighbouring strokes meet above alone and lean apart below; or, upside down, the other way round: a V."""
-    boxes = pieces.boxes[before + after]
-    (left, top), (right, foot) = boxes[:, :2].min(axis=0), (boxes[:, :2] + boxes[:, 2:]).max(axis=0)
+    (left, top), (right, foot) = pieces.corners(before + after)
     labels = pieces.labels[top:foot, left:right][::-1 if upside_down else 1]
     strokes = [np.isin(labels, np.array(side) + 1) for side in (before, after)]  # (H, W) each
     rows, high = [stroke.any(axis=1) for stroke in strokes], foot - top
@@ -307,8 +303,7 @@ def doubts(pieces: Pieces, ways: dict[str, Way]) -> np.ndarray:
     ahead = min(HOPELESS, first.score - others[0].score) if others else HOPELESS
     through = sum(pieces.cuts[[each.first] + [each.last + 1] * (each.last + 1 < len(pieces.boxes))].sum() for each in first.digits)
     surprise = max((-np.log(each.probabilities.max()) for each in first.digits), default=0.0)
-    tops, feet = pieces.boxes[:, 1], pieces.boxes[:, 1] + pieces.boxes[:, 3]
-    low = min(((feet[each.chosen].max() - tops[each.chosen].min()) / pieces.height for each in first.digits), default=0.0)
+    low = min((pieces.size(each.chosen)[1] / pieces.height for each in first.digits), default=0.0)
     return np.log1p(np.maximum(0, [ahead, through / 2, surprise, -first.score, min(low, TALLEST)]))
 
 

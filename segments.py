@@ -3,6 +3,7 @@
 Which pieces belong together is not decided here: `lattice.py` lets the network say it.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -67,6 +68,16 @@ class Pieces(NamedTuple):
     bits: np.ndarray
     specks: int
     lean: float
+
+    def corners(self, chosen: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Return (x, y), in pixels, of the first and of the one beyond the last corner of the box around some of the pieces."""
+        boxes = self.boxes[chosen]
+        return boxes[:, :2].min(axis=0), (boxes[:, :2] + boxes[:, 2:]).max(axis=0)
+
+    def size(self, chosen: Sequence[int]) -> np.ndarray:
+        """Return (width, height), in pixels, of the box around some of the pieces."""
+        start, end = self.corners(chosen)
+        return end - start
 
 
 def find_field(pixels: np.ndarray) -> Field | None:
@@ -268,8 +279,7 @@ def seams(prices: np.ndarray, height: float) -> tuple[np.ndarray, np.ndarray]:
 def picture_of(ink: np.ndarray, pieces: Pieces, chosen: list[int]) -> np.ndarray:
     """Return `seen` (28, 28) uint8 of some of the pieces together, as if nothing else were there, their lean taken off; with them
     goes what lies right beyond their cuts."""
-    left, top = pieces.boxes[chosen, :2].min(axis=0)
-    right, bottom = (pieces.boxes[chosen, :2] + pieces.boxes[chosen, 2:]).max(axis=0)
+    (left, top), (right, bottom) = pieces.corners(chosen)
     more = max(1, round(SHARED * pieces.height))
     place = slice(max(0, top - 1), bottom + 1), slice(max(0, left - more), right + more)  # with the soft edge
     labels, kept = pieces.labels[place], np.zeros(len(pieces.boxes) + 1, np.uint8)
@@ -286,9 +296,7 @@ def picture_of(ink: np.ndarray, pieces: Pieces, chosen: list[int]) -> np.ndarray
 
 def box_of(field: Field, pieces: Pieces, chosen: list[int]) -> tuple[float, float, float, float]:
     """Return the box (x, y, width, height) of some pieces in pixels of the picture that `decode.to_pixels` gave."""
-    boxes = pieces.boxes[chosen]
-    x, y = field.origin + field.scale * boxes[:, :2].min(axis=0)
-    right, bottom = field.origin + field.scale * (boxes[:, :2] + boxes[:, 2:]).max(axis=0)
+    (x, y), (right, bottom) = (field.origin + field.scale * corner for corner in pieces.corners(chosen))
     if field.sheet is not None:  # what is upright on a turned sheet
         corners = cv2.perspectiveTransform(np.array([[(x, y), (right, y), (right, bottom), (x, bottom)]]), field.sheet)[0]
         (x, y), (right, bottom) = corners.min(axis=0), corners.max(axis=0)

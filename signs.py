@@ -109,8 +109,8 @@ def digits_but(text: str, places: tuple[int, ...]) -> str:
 
 def stroke_of(pieces: Pieces, chosen: list[int]) -> Stroke:
     """Return what some pieces are as one stroke."""
-    boxes, kept = pieces.boxes[chosen], np.zeros(len(pieces.boxes) + 1, np.uint8)
-    (left, top), (right, foot) = boxes[:, :2].min(axis=0), (boxes[:, :2] + boxes[:, 2:]).max(axis=0)
+    (left, top), (right, foot) = pieces.corners(chosen)
+    kept = np.zeros(len(pieces.boxes) + 1, np.uint8)
     kept[np.array(chosen) + 1] = 1
     moments = cv2.moments(kept[pieces.labels[top:foot, left:right]], binaryImage=True)
     level, mixed, upright = moments["mu20"], moments["mu11"], moments["mu02"]
@@ -124,8 +124,8 @@ def evidence(strokes: Sequence[Stroke], places: tuple[int, ...], height: float) 
     others = [stroke for place, stroke in enumerate(strokes) if place not in places]
     top, foot = min(each.top for each in others), max(each.foot for each in others)
     offset = OFFSET + OTHERS_LEAN * np.arctan2(-sum(each.mixed for each in others), sum(each.upright for each in others))
-    return sum(offset + LEANS * lean + SPREAD * spread + (ABOVE * (top - upper) + BELOW * (lower - foot)) / height
-               for lean, spread, upper, lower, *_ in map(strokes.__getitem__, places))
+    return sum(offset + LEANS * each.lean + SPREAD * each.spread + (ABOVE * (top - each.top) + BELOW * (each.foot - foot)) / height
+               for each in (strokes[place] for place in places))
 
 
 def belief(text: str, places: tuple[int, ...]) -> float:
@@ -167,10 +167,10 @@ def is_odd(pieces: Pieces, text: str, way: Way) -> bool:
            and is_peak(pieces, way.digits[place].chosen, way.digits[place + 1].chosen, upside_down=True)
            for place in range(len(text) - 1)):
         return True
-    starts, ends = pieces.boxes[:, :2], pieces.boxes[:, :2] + pieces.boxes[:, 2:]
-    out = list(way.signs)
-    return any(((starts[out] > starts[zero.chosen].min(axis=0)) & (ends[out] < ends[zero.chosen].max(axis=0))).all(axis=1).any()
-               for zero, digit in zip(way.digits, text, strict=True) if digit == "0")
+    out = pieces.boxes[list(way.signs)]
+    starts, ends = out[:, :2], out[:, :2] + out[:, 2:]
+    zeros = [pieces.corners(each.chosen) for each, digit in zip(way.digits, text, strict=True) if digit == "0"]
+    return any(((starts > start) & (ends < end)).all(axis=1).any() for start, end in zeros)
 
 
 # --- what is left out ---------------------------------------------------------------------------------------------------
@@ -191,12 +191,9 @@ def things_of(pieces: Pieces, chosen: tuple[int, ...], known: dict[int, str]) ->
 
 def sign_of(pieces: Pieces, way: Way, chosen: list[int]) -> str:
     """Return what some pieces that are no digit are, by their shape and their place on the line of digits."""
-    boxes, height = pieces.boxes, pieces.height
-    digits = [boxes[each.chosen] for each in way.digits]
-    top = float(np.median([each[:, 1].min() for each in digits]))
-    base = float(np.median([(each[:, 1] + each[:, 3]).max() for each in digits]))
-    left, above = boxes[chosen, :2].min(axis=0)
-    wide, high = (boxes[chosen, :2] + boxes[chosen, 2:]).max(axis=0) - (left, above)
+    height, digits = pieces.height, np.array([pieces.corners(each.chosen) for each in way.digits])  # (N, 2, 2)
+    top, base = np.median(digits[:, :, 1], axis=0)
+    (_, above), (wide, high) = pieces.corners(chosen)[0], pieces.size(chosen)
     middle = above + high / 2
     if wide > FLAT * high and high < LOW * height and top + 0.25 * (base - top) < middle < base - 0.15 * height:
         return "-"
