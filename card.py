@@ -50,9 +50,8 @@ def card_tables(metrics: dict) -> str:
             for name, row in hands["conditions"].items()])
         lines += ["The same digits in styles of other hands, drawn by rules. A climbing 1 has an upstroke from half way up, a flat "
                   "0 is nearly twice as wide as it was, a hanging 9 is a ring from whose foot the stem hangs:", ""]
-        lines += _table(("Style", "Right (95 % interval)", "n"), [
-            (name if _learned(name) else f"{name} (never learned)", _percent(row), f"{row['n']:,}")
-            for name, row in hands["styles"].items()])
+        lines += _shares("Style", "Right", {name if _learned(name) else f"{name} (never learned)": row
+                                            for name, row in hands["styles"].items()})
         lines += [f"Over the {writers['n']} of {writers['of']} writers who wrote ten digits or more: {100 * writers['mean']:.2f} "
                   f"+- {100 * writers['deviation']:.2f} % right on the clean pad; the worst tenth of them ({writers['worst']}) "
                   f"{100 * writers['worst_tenth']:.2f} %. Without the "
@@ -64,25 +63,21 @@ def card_tables(metrics: dict) -> str:
         lines += ["**Whole numbers**, composed of whole drawings of unseen writers, of one hand and one pen each, and of MNIST's "
                   f"test pictures (1 to {LONGEST} digits, seed {SEED}); beside them numbers of unseen writers, which they wrote "
                   "whole. A string is right, or not:", ""]
-        lines += _table(("Numbers", "Right (95 % interval)", "n"), [
-            (name, _percent(row), f"{row['n']:,}") for name, row in metrics["numbers"].items()])
+        lines += _shares("Numbers", "Right", metrics["numbers"])
     if "pictures" in metrics:
         lines += ["**Photographs and scans**, with all of the preprocessing (where they are from: Bias, risks and limits):", ""]
-        lines += _table(("Pictures", "Right (95 % interval)", "n"), [
-            (name, _percent(row), f"{row['n']:,}") for name, row in metrics["pictures"].items()])
+        lines += _shares("Pictures", "Right", metrics["pictures"])
     for name, rows in metrics.get("fields", {}).items():
         lines += [f"**Whole fields** ({name}), a string is right as a whole or not; sure by default, and without a person: where "
                   f"the confidence is so high that of composed numbers {100 * STRING_ERROR:g} and {100 * BY_A_MACHINE:g} % are "
                   "wrong:", ""]
-        lines += _table(("Fields", "Share (95 % interval)", "n"), [
-            (kind, _percent(row), f"{row['n']:,}") for kind, row in rows.items()])
+        lines += _shares("Fields", "Share", rows)
     for kind, title in (("learned", "training has too"),
                         ("never_learned", "training never has (edges only: a random filter, now and then, comes near it)")):
         lines += [f"**Corrupted pictures** of MNIST's test part, by distortions of our own, of a kind that {title}; not to be "
                   "compared with MNIST-C's scores (mean "
                   f"{100 * metrics['corruptions'][kind]['mean']:.1f} %):", ""]
-        lines += _table(("Corruption", "Right (95 % interval)", "n"), [
-            (name, _percent(row), f"{row['n']:,}") for name, row in metrics["corruptions"][kind].items() if name != "mean"])
+        lines += _shares("Corruption", "Right", {name: row for name, row in metrics["corruptions"][kind].items() if name != "mean"})
     if metrics["limits"]:
         lines += ["**Error targets**: below the threshold an answer is marked unsure. Set and counted on validation pictures, so "
                   "that each kind by itself keeps the target; drawings without the broken samples:", ""]
@@ -100,8 +95,7 @@ def card_tables(metrics: dict) -> str:
         lines += ["**Refused as no digit**, where 99 % of the validation digits are kept (look-alikes such as O, I, l, Z, S left "
                   "out; patterns are filled shapes, waves, grids, clouds and grainy paper); area under the curve "
                   f"{metrics['refusal']['auroc']:.3f}:", ""]
-        lines += _table(("Kind", "Refused (95 % interval)", "n"), [
-            (name, _percent(row), f"{row['n']:,}") for name, row in metrics["refusal"].items() if name != "auroc"])
+        lines += _shares("Kind", "Refused", {name: row for name, row in metrics["refusal"].items() if name != "auroc"})
     lines += _table(("Processor time for one picture", "Milliseconds (median)"), [
         ("read a 280x280 sketch, everything included", f"{speed['read']:.2f}"),
         ("the network alone", f"{speed['network']:.2f}"),
@@ -124,6 +118,11 @@ def _learned(style: str) -> bool:
 def _table(head: tuple, rows: list[tuple]) -> list[str]:
     """Return the lines of a Markdown table and an empty line."""
     return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *("| " + " | ".join(row) + " |" for row in rows), ""]
+
+
+def _shares(kinds: str, what: str, rows: dict) -> list[str]:
+    """Return the lines of a table of shares, {kind: share}, under the names of the kinds and of what it is a share of."""
+    return _table((kinds, f"{what} (95 % interval)", "n"), [(kind, _percent(row), f"{row['n']:,}") for kind, row in rows.items()])
 
 
 def _percent(row: dict) -> str:
