@@ -46,7 +46,11 @@ NO_NUMBER = "There is no number to read here. Write one, or send a picture that 
 UNMEASURED = (2.0, *[0.0] * DOUBTS)  # weights of doubts where none were measured: how far the string is ahead, alone
 NOTHING = "This does not look like a number."
 CROWDED = "There is too much in this picture for one number. Crop it to the number."
-SIGNS = {"*": "other sign", "": "thing above or below the line"}  # what is shown by no sign of its own
+LEFT_OUT = {  # one and several of what is left out and shown by no sign of its own
+    "*": ("other sign", "other signs"),
+    "": ("thing above or below the line", "things above or below the line"),
+    "speck": ("speck", "specks"),
+}
 
 
 class DigitBox(NamedTuple):
@@ -299,11 +303,9 @@ def message_of(reading: NumberReading, rule: Rule | None, specks: int) -> str:
         parts = [f"This is {shown} ({sure} sure)."]
     if reading.by_rule:
         parts.append(f"The rule {rule.pattern} chose it: the ink alone says {reading.ink_text or 'no digits'}.")
-    counts = Counter(SIGNS[mark.sign] for mark in reading.marks if mark.sign in SIGNS) + Counter({"speck": specks})
+    counts = Counter(mark.sign for mark in reading.marks if mark.sign in LEFT_OUT) + Counter({"speck": specks})
     if counts:
-        named = [f"{count} {name.replace('thing', 'things', count > 1) if 'thing' in name else name + 's' * (count > 1)}"
-                 for name, count in counts.items()]
-        parts.append(f"Left out: {', '.join(named)}.")
+        parts.append(f"Left out: {', '.join(f'{count} {LEFT_OUT[kind][count > 1]}' for kind, count in counts.items())}.")
     return " ".join(parts)
 
 
