@@ -1,6 +1,6 @@
 """Compose numbers of pen strokes, spaced or touching, and measure how many of them are read as a whole."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
 
 import cv2
@@ -220,6 +220,11 @@ def draw_numbers(strokes: Strokes, seed: int) -> list[np.ndarray]:
 
 # --- measuring ------------------------------------------------------------------------------------------------------------
 
+def read_share(reader: FieldReader, pictures: Iterable, texts: Sequence[str]) -> dict:
+    """Return the share of pictures that are read as their texts, one by one."""
+    return share(right_ones([reader.read(picture) for picture in pictures], texts).sum(), len(texts))
+
+
 def right_ones(readings: Sequence[NumberReading], texts: Sequence[str]) -> np.ndarray:
     """Return (N,) bool: which strings are right as a whole."""
     return np.array([reading.text == text for reading, text in zip(readings, texts, strict=True)])
@@ -273,18 +278,15 @@ def measure_numbers(reader: FieldReader, digits: Strokes, numbers: Strokes | Non
     for whose, source in (("drawings", digits), ("MNIST", as_strokes(mnist))):
         for how, touching in (("spaced", False), ("touching", True)):
             pictures, texts = compose(source, COMPOSED, SEED, touching)
-            right = right_ones([reader.read(picture) for picture in pictures], texts)
-            found[f"composed of {whose}, {how}"] = share(right.sum(), len(texts))
+            found[f"composed of {whose}, {how}"] = read_share(reader, pictures, texts)
             if whose == "drawings" and not touching:
                 photographs, scans = ([put(picture, np.random.default_rng([SEED, row])) for row, picture in enumerate(pictures)]
                                       for put in (on_a_table, scanned))
                 for where, put in (("in a drawn box", map(in_a_box, pictures)), ("on a sheet on a table", photographs),
                                    ("scanned small, on grey paper", scans)):
-                    right = right_ones([reader.read(picture) for picture in put], texts)
-                    found[f"composed of drawings, spaced, {where}"] = share(right.sum(), len(texts))
+                    found[f"composed of drawings, spaced, {where}"] = read_share(reader, put, texts)
     if numbers is not None and len(numbers):
-        right = right_ones([reader.read(picture) for picture in draw_numbers(numbers, SEED)], numbers.labels)
-        found["numbers of unseen writers"] = share(right.sum(), len(right))
+        found["numbers of unseen writers"] = read_share(reader, draw_numbers(numbers, SEED), numbers.labels)
     random = np.random.default_rng(SEED)
     samples = [sample for sample, label in zip(digits.samples, digits.labels, strict=True) if label.isdigit()]
     lone = sum(len(reader.read(pad(sample, random)).text) == 1 for sample in samples)
