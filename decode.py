@@ -299,14 +299,9 @@ def size_of(image) -> tuple[int, int]:
         image = open_picture(image)
     if isinstance(image, Image.Image):
         size, whole = getattr(image, "opened_as", (None, None))
-        return whole if size == image.size else upright_size(image)  # not where it was changed since it was opened
+        return whole if size == image.size else _as_turned(image.size, image)  # not where it was changed since it was opened
     height, width = channels_last(tensor_to_array(image) if isinstance(image, torch.Tensor) else image).shape[:2]
     return width, height
-
-
-def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Return (width, height) of a picture after `upright`."""
-    return _as_turned(image.size, image)
 
 
 def _as_turned(size: tuple[int, int], image: Image.Image) -> tuple[int, int]:
