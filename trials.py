@@ -20,7 +20,7 @@ from model import DigitNet, named_by
 from no_digits import pattern, scribble
 from preprocess import see, to_tensor
 from recipe import TrainConfig
-from recognize import DIGITS, Reading, Recognizer
+from recognize import BATCH, DIGITS, Reading, Recognizer
 
 SEED = 12345  # of every drawing and every corruption
 
@@ -67,20 +67,16 @@ def measure_test(recognizer: Recognizer, data_dir: str) -> tuple[dict, Pictures,
 
 
 def read_all(recognizer: Recognizer, pictures) -> list[Reading]:
-    """Return the readings of many pictures; the whole road is taken."""
-    return [reading for batch in batches(pictures) for reading in recognizer.read_batch(batch)]
+    """Return the readings of many pictures, some at a time; the whole road is taken."""
+    pictures, readings = iter(pictures), []
+    while batch := list(islice(pictures, BATCH)):
+        readings += recognizer.read_batch(batch)
+    return readings
 
 
 def digits_of(readings: list[Reading]) -> np.ndarray:
     """Return the digit, 0 to 9, that is likeliest in every reading (N,); -1 where none was read."""
     return np.array([int(reading.digit or -1) for reading in readings])
-
-
-def batches(items, size: int = 64):
-    """Yield lists of up to `size` items."""
-    items = iter(items)
-    while batch := list(islice(items, size)):
-        yield batch
 
 
 def plainly_resized(picture: np.ndarray) -> np.ndarray:
