@@ -11,18 +11,17 @@ import torch.nn.functional as F
 from data import NO_DIGIT, Pictures
 from model import DigitNet
 from preprocess import to_tensor
-from recognize import DIGITS
 
 ERROR_TARGETS = (0.05, 0.01, 0.001)  # shares of wrong answers that a user may ask for with --max-error
 BINS = 15  # of the calibration error, as Guo et al. 2017
 
 
-def logits_of(net: DigitNet, seen: torch.Tensor, batch: int = 512) -> torch.Tensor:
+def logits_of(net: DigitNet, seen: torch.Tensor) -> torch.Tensor:
     """Return the logits (N, 10) float32, on the CPU, of pictures (N, 28, 28) uint8; puts the network into eval mode."""
     net.eval()
     device = next(net.parameters()).device
     with torch.no_grad():  # not inference_mode: fit_temperature differentiates what comes after
-        return torch.cat([net(to_tensor(part).to(device)).float().cpu() for part in seen.split(batch)])
+        return torch.cat([net(to_tensor(part).to(device)).float().cpu() for part in seen.split(512)])  # pictures at a time
 
 
 def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
@@ -132,7 +131,7 @@ def confusion_of(answers: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def per_class(confusion: np.ndarray) -> list[dict]:
     """Return precision, recall, F1 and n of every digit from a confusion matrix."""
     right, read, written = confusion.diagonal(), confusion.sum(axis=0), confusion.sum(axis=1)
-    return [{"digit": DIGITS[d], "precision": right[d] / max(read[d], 1), "recall": right[d] / max(written[d], 1),
+    return [{"digit": str(d), "precision": right[d] / max(read[d], 1), "recall": right[d] / max(written[d], 1),
              "f1": 2 * right[d] / max(read[d] + written[d], 1), "n": int(written[d])} for d in range(10)]
 
 
