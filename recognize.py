@@ -128,7 +128,6 @@ class Recognizer:
                              f"{', '.join(map(str, known))}.")
         self.net = net
         self.quick = net.folded()  # gives the answers
-        self.max_error = max_error
         self.sure = known[max_error]  # the least confidence of a sure answer
         self.strange = strange  # below it, the two largest probabilities together are those of no digit
 
@@ -173,7 +172,7 @@ class Recognizer:
         """Return the readings of some pictures, in their order, all shown to the network together; a bad picture spoils no other.
 
         A picture that is not read surely, and into which neighbours reach from the border, is looked at again, and so is one with
-        a circle or an underline.
+        a circle, a disc or an underline.
         """
         looks: list[Reading | tuple] = []  # a reading already, or (seen, parts, cleaned) for the network
         for image in images:
@@ -192,9 +191,9 @@ class Recognizer:
                 self._look_again(self._judge(look[0], next(rows), list(islice(rows, len(look[1])))), look[2]) for look in looks]
 
     def _look_again(self, reading: Reading, cleaned: np.ndarray) -> Reading:
-        """Return the reading itself, or one of what stands inside of a circle or above a bar in its cleaned ink, or of that ink
-        with the neighbours cut off: the one that the network likes best (over-segmentation, LeCun et al. 1998, section V), and the
-        less is cut the better."""
+        """Return the reading itself, or one of what stands inside of a circle, in a disc or above a bar in its cleaned ink, or of
+        that ink with the neighbours cut off: the one that the network likes best (over-segmentation, LeCun et al. 1998, section V),
+        and the less is cut the better."""
         if reading.verdict == "several":
             return reading
         free = free_looks(cleaned)  # however sure: a circled 7 looks like a 0
@@ -213,8 +212,7 @@ class Recognizer:
 
     def _judge(self, seen: np.ndarray, probabilities: np.ndarray, parts: list[np.ndarray]) -> Reading:
         """Return the reading for the probabilities (10,) of a picture, and those of each thing in it if there are several."""
-        order = probabilities.argsort()[::-1]
-        first, second = order[:2]
+        first, second = probabilities.argsort()[:-3:-1]
         confidence = float(probabilities[first])
         hint = HINTS.get("".join(sorted(DIGITS[first] + DIGITS[second])), "")
         sure = "over 99.9 %" if confidence > 0.999 else f"{100 * confidence:.1f} %"  # nobody is 100.0 % sure
