@@ -50,7 +50,7 @@ def drop_boxes(ink: np.ndarray) -> np.ndarray:
             if 2 * cv2.countNonZero(rim & mask) < cv2.countNonZero(rim) and before is not hole:  # its first rim may be a soft edge
                 gone |= wider - _inside(hull, ink.shape, 1)
                 break
-    return np.where(gone, 0, ink).astype(np.uint8)
+    return np.where(gone, 0, ink)
 
 
 def drop_rings(ink: np.ndarray) -> np.ndarray:
@@ -73,7 +73,7 @@ def drop_rings(ink: np.ndarray) -> np.ndarray:
         if len(inner) < 2 or not (np.isin(parts, inner) & ~ring).any():  # what cuts across a 0 is a part of it
             continue
         soft = cv2.dilate(ring.view(np.uint8), np.ones((3, 3), np.uint8))
-        kept = np.where(soft & (1 - inside), 0, ink if kept is None else kept).astype(np.uint8)
+        kept = np.where(soft & (1 - inside), 0, ink if kept is None else kept)
     return ink if kept is None else kept
 
 
@@ -86,7 +86,7 @@ def inner_things(ink: np.ndarray) -> list[np.ndarray]:
         side = max(cv2.boundingRect(hole)[2:])
         if side < least or cv2.contourArea(hole) < 0.9 * cv2.contourArea(cv2.convexHull(hole)):
             continue  # the inside of an outlined digit has bays
-        rest = np.where(_inside(hole, ink.shape, 1), ink, 0).astype(np.uint8)  # without the ring's soft edge
+        rest = np.where(_inside(hole, ink.shape, 1), ink, 0)  # without the ring's soft edge
         if max(cv2.boundingRect((rest > INK_LEVEL).view(np.uint8))[2:]) >= 0.5 * side:
             found.append(rest)
     return found
@@ -105,7 +105,7 @@ def left_white(ink: np.ndarray) -> np.ndarray | None:
     inside = _inside(outline, ink.shape, 2)
     if np.count_nonzero(inside & (ink > 127)) <= FULL * np.count_nonzero(inside):
         return None
-    white = np.where(inside, 255 - ink, 0).astype(np.uint8)
+    white = np.where(inside, 255 - ink, 0)
     return white if max(cv2.boundingRect((white > 127).view(np.uint8))[2:]) > WRITTEN * min(sides) else None
 
 

@@ -69,7 +69,7 @@ def drop_lines(ink: np.ndarray, of_text: bool = False) -> np.ndarray:
         for line in frames:
             if len(free) or corner or line.whole and not across[line.edge].any():
                 gone |= line.outside
-    cleaned = np.where(gone, 0, ink).astype(np.uint8)
+    cleaned = np.where(gone, 0, ink)
     inner = [line for line in lines if line.through and (line.pale or line.thin)]
     if len(inner) < 3:  # a line that is hidden for the most part is one only among several
         inner = [line for line in inner if line.cover > 0.7]
@@ -155,8 +155,8 @@ def _find_lines(ink: np.ndarray, near_edge: float = EDGE) -> list[Line]:
         inside = (above >= 0) & (below < height)  # a slanting line leaves the picture at either end
         above, below = above.clip(0, height - 1), below.clip(0, height - 1)
         under = np.where(inside, np.minimum(wide[above, column], wide[below, column]), 0)
-        lines.append(Line(band, beyond, strokes, np.broadcast_to(under, ink.shape).astype(np.uint8), edge, level, cover, through,
-                          whole, level < PALE, 2 * (reach - 1) < max(3, 0.03 * height)))
+        lines.append(Line(band, beyond, strokes, np.broadcast_to(under, ink.shape), edge, level, cover, through, whole,
+                          level < PALE, 2 * (reach - 1) < max(3, 0.03 * height)))
     return lines
 
 
@@ -206,7 +206,7 @@ def drop_base_line(ink: np.ndarray) -> np.ndarray:
         above = (beside & (away < -half) & (away >= -half - 1.5)).any(axis=0)
         below = (beside & (away > half) & (away <= half + 1.5)).any(axis=0)
         stays = above & (below | (away < 0)) | below & (away > 0)
-    return _drop_crumbs(np.where(band & ~stays, 0, ink).astype(np.uint8), np.abs(away) <= half + 1.5)
+    return _drop_crumbs(np.where(band & ~stays, 0, ink), np.abs(away) <= half + 1.5)
 
 
 def _fit_line(runs: np.ndarray, middle: np.ndarray, near: int) -> tuple[np.ndarray, float] | None:
@@ -346,4 +346,4 @@ def _erase(ink: np.ndarray, labels: np.ndarray, dropped: np.ndarray) -> np.ndarr
     gone[dropped] = 1
     gone = cv2.dilate(gone[labels], np.ones((3, 3), np.uint8))
     gone[(labels > 0) & ~np.isin(labels, dropped)] = 0
-    return np.where(gone, 0, ink).astype(np.uint8)
+    return np.where(gone, 0, ink)

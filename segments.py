@@ -178,7 +178,7 @@ def cut(ink: np.ndarray, lean: float = 0.0) -> Pieces | None:
         mask = things[place] == thing
         parts = [(mask, 0.0)]
         if wide > WIDE * height and high > 0.3 * height:
-            parts = _cut_thing(np.where(mask, ink[place], 0).astype(np.uint8), mask, height, lean)
+            parts = _cut_thing(np.where(mask, ink[place], 0), mask, height, lean)
         for part, cost in parts:
             left, top, across, down = cv2.boundingRect(part.view(np.uint8))
             rows.append((x + left, y + top, across, down, thing, cost))
@@ -290,7 +290,7 @@ def picture_of(ink: np.ndarray, pieces: Pieces, chosen: list[int]) -> np.ndarray
     whole = np.zeros(len(pieces.boxes) + 1, bool)  # of the things that the pieces were cut from
     whole[1:] = (pieces.things[:, None] == pieces.things[chosen]).any(axis=1)
     near |= cv2.dilate(mask, np.ones((1, 2 * more + 1), np.uint8)) & whole[labels]
-    alone = np.where(near, ink[place], 0).astype(np.uint8)
+    alone = np.where(near, ink[place], 0)
     return frame(tilt(alone, pieces.lean) if pieces.lean else alone)
 
 
