@@ -17,7 +17,6 @@ def draw_figures(folder: Path, history: list[dict], metrics: dict, pictures: Pic
     matplotlib.use("Agg")  # no screen needed
     import matplotlib.pyplot as plt
 
-    folder.mkdir(exist_ok=True)
     ink, accent, soft = "#1c1917", "#c2410c", "#a8a29e"
     plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "text.color": ink})
 
@@ -45,23 +44,22 @@ def draw_figures(folder: Path, history: list[dict], metrics: dict, pictures: Pic
     figure.savefig(folder / "training.png", dpi=110)
 
     figure, axis = plt.subplots(figsize=(4.6, 4.2), layout="constrained")
-    confidence, correct = probabilities.max(1), probabilities.argmax(1) == pictures.labels.numpy()
+    answers, labels, confidence = probabilities.argmax(1), pictures.labels.numpy(), probabilities.max(1)
     low = confidence < 0.98
-    bins = np.minimum((confidence[low] * 8).astype(int), 7)
+    bins = np.where(low, np.minimum((confidence * 8).astype(int), 7), -1)
     axis.plot([0, 1], [0, 1], color=soft, linewidth=1)
-    for b in np.unique(bins):
+    for b in np.unique(bins[low]):
         inside = bins == b
-        axis.errorbar(confidence[low][inside].mean(), correct[low][inside].mean(), fmt="o", color=accent,
-                      yerr=np.abs(np.array(wilson(correct[low][inside].sum(), inside.sum()))
-                                  - correct[low][inside].mean())[:, None])
+        right = answers[inside] == labels[inside]
+        axis.errorbar(confidence[inside].mean(), right.mean(), fmt="o", color=accent,
+                      yerr=np.abs(np.subtract(wilson(right.sum(), len(right)), right.mean()))[:, None])
     axis.set(xlabel="confidence", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1.02),
              title=f"Calibration where it is less than 98 % sure\n(n = {low.sum()} of {len(low):,}; 95 % intervals)")
     figure.savefig(folder / "reliability.png", dpi=110)
 
-    answers, labels = probabilities.argmax(1), pictures.labels.numpy()
     worst = np.flatnonzero(answers != labels)
-    worst = worst[np.argsort(-probabilities[worst, answers[worst]])][:24]
-    _gallery([(pictures.seen[row], f"{labels[row]} read as {answers[row]}\n{100 * probabilities[row].max():.0f} %")
+    worst = worst[np.argsort(-confidence[worst])][:24]
+    _gallery([(pictures.seen[row], f"{labels[row]} read as {answers[row]}\n{100 * confidence[row]:.0f} %")
               for row in worst],
              "What is read wrong, the surest mistakes first", folder / "mistakes.png", cmap="gray_r")
     plt.close("all")
