@@ -34,7 +34,7 @@ from console import (
 from decode import KEPT_SIDE, PictureError, open_picture, size_of, to_pixels
 from lattice import DEAREST, DOUBTS, Candidate, Group, Way, best_ways, doubts, groups_of, score, shares
 from preprocess import is_blob
-from recognize import DIGITS, NUMBERS, ODD, Recognizer
+from recognize import DIGITS, NUMBERS, ODD, Recognizer, how_sure
 from rules import Rule
 from segments import Field, Pieces, box_of, count_lines, cut, find_field, picture_of
 from signs import allowed, digits_but, is_odd, percent_in, sign_of, slashes_in, things_of
@@ -294,13 +294,12 @@ def lie_below_one_another(pieces: Pieces, way: Way) -> bool:
 
 def message_of(reading: NumberReading, rule: Rule | None, specks: int) -> str:
     """Return what to tell the user of a reading with digits."""
-    sure = "over 99.9 %" if reading.confidence > 0.999 else f"{100 * reading.confidence:.1f} %"
     shown = reading.display.replace("*", "")
     if reading.verdict == "unsure":
         other = f" or {reading.alternatives[0].text}" if reading.alternatives else ""
         parts = [f"Unsure: {shown}{other}?"]
     else:
-        parts = [f"This is {shown} ({sure} sure)."]
+        parts = [f"This is {shown} ({how_sure(reading.confidence)} sure)."]
     if reading.by_rule:
         parts.append(f"The rule {rule.pattern} chose it: the ink alone says {reading.ink_text or 'no digits'}.")
     counts = Counter(mark.sign for mark in reading.marks if mark.sign in LEFT_OUT) + Counter({"speck": specks})

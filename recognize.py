@@ -214,8 +214,7 @@ class Recognizer:
         """Return the reading for the probabilities (10,) of a picture, and those of each thing in it if there are several."""
         first, second = probabilities.argsort()[:-3:-1]
         confidence = float(probabilities[first])
-        hint = HINTS.get("".join(sorted(DIGITS[first] + DIGITS[second])), "")
-        sure = "over 99.9 %" if confidence > 0.999 else f"{100 * confidence:.1f} %"  # nobody is 100.0 % sure
+        sure, hint = how_sure(confidence), HINTS.get("".join(sorted(DIGITS[first] + DIGITS[second])), "")
         if parts and all(np.sort(part)[-2:].sum() >= max(self.strange, 0.9) for part in parts):
             verdict, message = "several", f"{NUMBERS.get(len(parts), str(len(parts)))} digits: write one at a time, {AS_NUMBER}."
         elif probabilities[[first, second]].sum() < self.strange or is_blob(seen):
@@ -238,6 +237,11 @@ def liking(probabilities: np.ndarray) -> np.ndarray:
     """Return (N,) how much the network likes pictures, by their probabilities (N, 10): as one digit, and as a digit at all."""
     first, two = probabilities.max(axis=1), np.sort(probabilities, axis=1)[:, -2:].sum(axis=1)
     return np.log(first) + STRANGE_COST * np.log(two)
+
+
+def how_sure(confidence: float) -> str:
+    """Return a confidence in words; nobody is 100.0 % sure."""
+    return "over 99.9 %" if confidence > 0.999 else f"{100 * confidence:.1f} %"
 
 
 def _a(digit: int) -> str:
