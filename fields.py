@@ -112,7 +112,7 @@ class NumberReading:
 
 class Opened(NamedTuple):
     """A picture before the network has seen it: its field, the pieces, the `groups` of them that could be digits, and how many
-    pixels of the picture one of the field's is."""
+    pixels of the picture, as it was sent, lie in one of those that `decode.to_pixels` made of it, side by side."""
 
     field: Field
     pieces: Pieces

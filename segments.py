@@ -110,6 +110,7 @@ def find_field(pixels: np.ndarray) -> Field | None:
 
 
 def _clean(grey: np.ndarray, dark: bool) -> np.ndarray:
+    """Return the ink of a line of digits alone: no boxes, rings or discs around it, no printed lines, underlines or haze."""
     ink = drop_base_line(drop_boxes(smooth_noise(find_ink(grey, dark))))
     return drop_rules(drop_haze(drop_rings(drop_discs(drop_punched(drop_lines(ink, of_text=True))))))
 
@@ -188,10 +189,10 @@ def cut(ink: np.ndarray, lean: float = 0.0) -> Pieces | None:
     order = np.argsort(middles, kind="stable")
     table, rank = table[order], np.zeros(len(rows) + 1, np.int32)
     rank[1 + order] = np.arange(1, len(rows) + 1)
-    alone = np.bincount(table[:, 4].astype(int))[table[:, 4].astype(int)] == 1  # not cut off something larger
-    bits = alone & (table[:, 3] < BIT * height) & (table[:, 2] < 2 * BIT * height)
-    return Pieces(rank[labels], table[:, :4].astype(int), height, table[:, 4].astype(int), table[:, 5], bits,
-                  count - 1 - len(real), lean)
+    boxes, source = table[:, :4].astype(int), table[:, 4].astype(int)
+    alone = np.bincount(source)[source] == 1  # not cut off something larger
+    bits = alone & (boxes[:, 3] < BIT * height) & (boxes[:, 2] < 2 * BIT * height)
+    return Pieces(rank[labels], boxes, height, source, table[:, 5], bits, count - 1 - len(real), lean)
 
 
 def _cut_thing(ink: np.ndarray, mask: np.ndarray, height: float, lean: float) -> list[tuple[np.ndarray, float]]:
