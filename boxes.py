@@ -149,7 +149,7 @@ def drop_punched(ink: np.ndarray) -> np.ndarray:
         return ink
     gone = np.zeros(ink.shape, np.uint8)
     cv2.drawContours(gone, discs, -1, 1, cv2.FILLED)
-    return np.where(cv2.dilate(gone, np.ones((5, 5), np.uint8)), 0, ink).astype(np.uint8)
+    return np.where(cv2.dilate(gone, np.ones((5, 5), np.uint8)), 0, ink)
 
 
 def holes(mask: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
