@@ -11,8 +11,9 @@ ARG TORCH_INDEX
 RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$(grep '^torch>' requirements.txt)" \
  && sed '/^# what only training/,$d' requirements.txt > serving.txt && pip install --no-cache-dir -r serving.txt
 
-COPY app.py archive.py bounds.py boxes.py calls.py cleaning.py console.py decode.py door.py explain.py fields.py files.py lattice.py \
-     model.py page.py page.js page.css paper.py preprocess.py recognize.py rules.py segments.py sheet.py signs.py MODEL_CARD.md LICENSE ./
+COPY answers.py app.py archive.py bounds.py boxes.py calls.py cleaning.py console.py decode.py door.py explain.py fields.py files.py \
+     lattice.py model.py page.py page.js page.css paper.py preprocess.py quicker.py recognize.py rules.py segments.py sheet.py signs.py \
+     waiting.py MODEL_CARD.md LICENSE ./
 COPY weights/ weights/
 COPY examples/ examples/
 

@@ -40,18 +40,21 @@ from gradio import FileData
 from gradio.utils import get_upload_folder
 
 import page
+from answers import MAX_FILE, NO_PICTURE
 from calls import Page, answering, at_once, decode, refusal
 from console import Parser, add_max_error
 from decode import PictureError
-from door import KEPT, MAX_CALLS, MAX_FILE, NO_PICTURE, SWEEP, THREADS, lifespan
+from door import KEPT, SWEEP, lifespan
 from explain import draw_evidence, evidence
 from fields import FieldReader, NumberReading, to_json
 from files import refuse
 from preprocess import walk
 from recognize import BATCH, DIGITS, ERRORS, MAX_ERROR, Reading, Recognizer
 from rules import LONGEST
+from waiting import MAX_CALLS
 
 EXAMPLES = Path(__file__).parent / "examples"
+THREADS = 8  # pictures that are opened and read side by side; of the large ones, which take some hundred MB, `decode` opens one
 PAD = 280  # pixels; the side of the sketch pad
 LINE = (720, 220)  # pixels; the sheet for numbers
 THIN_PEN = 6  # pixels, a radius: for five digits side by side

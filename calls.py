@@ -12,18 +12,13 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import gradio as gr
-from gradio import route_utils
-from gradio.blocks import BlocksConfig
-from gradio.routes import App
 from gradio.utils import get_upload_folder
 
+from answers import BROKEN, MAX_FILE, NO_PICTURE, NO_URL, TOO_LARGE
 from decode import LargePicture, PictureError, open_picture
-from door import BROKEN, MAX_FILE, NO_PICTURE, NO_URL, TOO_LARGE
 
 SMALL = 400_000  # bytes, and pixels, of a picture that is read at once; a sketch of 512x512 has 262,144
 REST = 0.5  # of the time that such a picture took, until the next one: meanwhile the server hears everybody else
-ADDRESSES, LONGEST_ADDRESS = 1000, 500  # of the page that are remembered: how many, and of how many characters
-FORWARDED = ("x-forwarded-host", "x-forwarded-proto", "x-gradio-server")  # headers of a proxy that change an address
 A_FILE = "A picture file. No URL is fetched, but data:image/png;base64,... is taken."
 EXAMPLE = {"path": "examples/7_crossed_transparent.png", "url": "examples/7_crossed_transparent.png",  # of a caller in our folder
            "orig_name": "7_crossed_transparent.png", "meta": {"_type": "gradio.FileData"}}
@@ -192,55 +187,6 @@ class Page(gr.Blocks):
             return await super().postprocess_data(block_fn, predictions, state)
         label = block_fn.outputs[0].postprocess(predictions)
         return [label.model_dump() if label else label]
-
-
-# Gradio describes every component of the page anew for every caller: half of its work in a call, and none of ours ever changes
-describe = BlocksConfig.config_for_block
-describe_once = functools.cache(lambda block: describe(block._id, [], block))
-
-
-def described(number, rendered, block, renderable=None):
-    """Return the description of a component, in which a value may be put; where no caller `rendered` any, a remembered one."""
-    if rendered or renderable:
-        return describe(number, rendered, block, renderable)
-    known = describe_once(block)
-    return {**known, "props": {**known["props"]}}
-
-
-BlocksConfig.config_for_block = staticmethod(described)
-
-
-# and it parses, in every call, the address that it was asked at
-address_of = route_utils.get_root_url
-addresses: dict[tuple, str] = {}
-
-
-def known_address(request, route_path, root_path):
-    """Return the address of the page, without a slash at its end, as a request asks for it; a remembered one where it can be."""
-    asked = (str(request.url), route_path, root_path, *map(request.headers.get, FORWARDED))
-    if (known := addresses.get(asked)) is None:
-        known = address_of(request, route_path, root_path)
-        if len(addresses) >= ADDRESSES:
-            addresses.clear()
-        if len("".join(filter(None, asked))) <= LONGEST_ADDRESS:
-            addresses[asked] = known
-    return known
-
-
-route_utils.get_root_url = known_address
-
-
-# and it makes the whole web application anew for every page that is added, a tenth of a second each, though only launch's serves
-create_app = App.create_app
-
-
-def create_when_needed(blocks, **options):
-    """Return the web application of a page: a new one for launch, which has more to say about it, else the one there is."""
-    building = options.keys() == {"mcp_server"} and hasattr(blocks, "app")
-    return blocks.app if building else create_app(blocks, **options)
-
-
-App.create_app = staticmethod(create_when_needed)
 
 
 def unmarked(payload):

@@ -8,13 +8,9 @@ from io import BytesIO
 import gradio as gr
 import numpy as np
 import pytest
-from gradio import route_utils
-from gradio.blocks import BlocksConfig
 from gradio.state_holder import SessionState
 from PIL import Image
-from starlette.requests import Request
 
-import app
 import calls
 
 
@@ -103,48 +99,3 @@ def test_a_picture_that_fails_lets_the_next_one_in():
                 await asyncio.wait_for(page.call_function(page.fns[0], [sent(8)]), 5)
 
     asyncio.run(twice())
-
-
-# --- the page -----------------------------------------------------------------------------------------------------------
-
-def test_a_page_of_several_routes_makes_one_web_application_before_it_is_launched(monkeypatch):
-    made, create_app = [], calls.create_app
-    monkeypatch.setattr(calls, "create_app", lambda blocks, **options: made.append(create_app(blocks, **options)) or made[-1])
-    with calls.Page() as page:
-        gr.Markdown("One")
-    with page.route("Two"):
-        gr.Markdown("Two")
-    page.queue()
-    assert [page.app] == made
-    page.launch(prevent_thread_lock=True, quiet=True)
-    page.close()
-    assert len(made) == 2 and page.app is made[1]
-
-
-def test_an_address_is_remembered_by_all_that_gradio_makes_it_of():
-    asked = set()
-
-    class Watched(dict):
-        def get(self, name, default=None):
-            asked.add(name.lower())
-            return super().get(name, default)
-
-        __getitem__ = get
-
-    request = Request({"type": "http", "method": "GET", "path": "/config", "query_string": b"", "headers": [],
-                       "server": ("here", 80), "scheme": "http"})
-    request._headers = Watched({"host": "here", "x-forwarded-host": "a.example", "x-forwarded-proto": "https"})
-    assert calls.address_of(request, "/config", "/root") == "https://a.example/root"
-    assert asked - {"host"} <= set(calls.FORWARDED)  # else one caller's address would be told to another; host is in the URL
-    assert {"x-forwarded-host", "x-forwarded-proto"} <= asked
-
-
-def test_a_component_is_described_as_gradio_would_and_nobodys_value_is_remembered():
-    page = app.build()
-    for number, block in page.blocks.items():
-        assert calls.described(number, [], block) == calls.describe(number, [], block)
-    block = next(block for block in page.blocks.values() if isinstance(block, gr.Textbox))
-    known = calls.described(block._id, [], block)
-    known["props"]["value"] = known["id"] = "mine"  # as Gradio puts a caller's own into it
-    assert calls.described(block._id, [], block) == calls.describe(block._id, [], block)
-    assert BlocksConfig.config_for_block is calls.described and route_utils.get_root_url is calls.known_address

@@ -19,9 +19,11 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 from gradio_client.utils import QueueError
 
+import answers
 import app
 import calls
 import door
+import waiting
 
 PICTURE = (ROOT / "examples" / "7_crossed_transparent.png").read_bytes()
 URL = {"url": "data:image/png;base64," + base64.b64encode(PICTURE).decode()}
@@ -116,7 +118,7 @@ def routes(router) -> set[str]:
 
 def test_of_all_that_gradio_opens_only_what_the_product_needs_is_open(own):
     """Monitoring, proxy, logins, cookies, deep links, reload, recordings and whatever a new Gradio adds are not."""
-    closed, nothing = set(), door.SENTENCES[404]
+    closed, nothing = set(), answers.SENTENCES[404]
     known = routes(own.app)
     for route in known:
         status, content, _ = ask(own.local_url, *route.split(" "), body=b"" if route.startswith("POST") else None)
@@ -139,19 +141,6 @@ def test_nobody_is_asked_to_log_in(own):
     assert now.count("get_current_user") == before.count("get_current_user") > 0  # of all else nothing is gone
 
 
-def test_the_addresses_of_calls_are_tried_first_and_none_is_lost():
-    def paths(router) -> list[str]:
-        return [path for route in router.routes
-                for path in (paths(route.original_router) if hasattr(route, "original_router") else [route.path])]
-
-    router = gradio.routes.App.create_app(app.build()).router
-    before = paths(router)
-    door.look_for_calls_first(router)
-    after, ours = paths(router), [path for path in before if path.startswith(door.CALLS)]
-    assert sorted(after) == sorted(before) and after[:len(ours)] == ours and before[:len(ours)] != ours
-    assert {f"/gradio_api/{way}" for way in ("run/{api_name}", "call/{api_name}", "upload", "queue/join")} <= set(ours)
-
-
 def test_no_statistics_of_callers_are_kept(own):
     for _ in range(3):
         status, content = call(own.local_url, {"data": [URL]}, "call/predict")
@@ -162,7 +151,7 @@ def test_no_statistics_of_callers_are_kept(own):
 def test_hidden_functions_have_no_address(server):
     for name in ("bars", "tell", "look_inside", "load_example", "nothing", "7", "predict/x", "%00"):
         for way in ("run", "api", "call", "call/v2"):
-            assert sentence(*call(server, {"data": [URL]}, f"{way}/{name}")) == door.SENTENCES[404]
+            assert sentence(*call(server, {"data": [URL]}, f"{way}/{name}")) == answers.SENTENCES[404]
     assert "no function of this number" in sentence(*call(server, {"data": [URL], "fn_index": 999}))
 
 
@@ -202,15 +191,15 @@ def test_junk_in_place_of_a_picture_gets_the_same_sentence_at_both_doors(server,
 
 def test_lists_nested_as_deeply_as_json_takes_them_are_no_picture(server):
     for depth in (100, 400, 900):
-        assert sentence(*call(server, b'{"data": ' + b"[" * depth + b"]" * depth + b"}")) == door.NO_PICTURE
+        assert sentence(*call(server, b'{"data": ' + b"[" * depth + b"]" * depth + b"}")) == answers.NO_PICTURE
 
 
 def test_a_data_url_over_the_limit_gets_the_same_sentence_at_both_doors(server):
-    big = json.dumps({"data": [{"url": "data:image/png;base64," + "A" * (door.MAX_FILE * 4 // 3 + 8)}]}).encode()
-    assert sentence(*call(server, big)) == door.TOO_LARGE
+    big = json.dumps({"data": [{"url": "data:image/png;base64," + "A" * (answers.MAX_FILE * 4 // 3 + 8)}]}).encode()
+    assert sentence(*call(server, big)) == answers.TOO_LARGE
     _, content = call(server, big, "call/predict")
     event, data = outcome(server, json.loads(content)["event_id"])
-    assert (event, data["error"]) == ("error", door.TOO_LARGE)
+    assert (event, data["error"]) == ("error", answers.TOO_LARGE)
 
 
 def test_a_request_over_the_limit_is_refused_by_its_length_and_as_it_streams(server):
@@ -219,7 +208,7 @@ def test_a_request_over_the_limit_is_refused_by_its_length_and_as_it_streams(ser
     for path, content, kind in (("run/predict", body, "application/json"), ("run/predict", iter(parts), "application/json"),
                                 ("upload", iter([form(b"7.png")[:-9], *parts]), "multipart/form-data; boundary=x")):
         status, answer, _ = ask(server, "POST", f"/gradio_api/{path}", content, Content_Type=kind)
-        assert (status, sentence(status, answer)) == (413, door.TOO_LARGE)
+        assert (status, sentence(status, answer)) == (413, answers.TOO_LARGE)
     assert send_file(server)[0] == 200
 
 
@@ -229,14 +218,14 @@ def test_the_answer_of_a_call_is_given_once_and_then_not_waited_for(server):
     assert outcome(server, event)[0] == "complete"
     for path in (f"call/predict/{event}", "call/predict/nothing", "queue/data?session_hash=nothing", "queue/data"):
         status, answer, _ = ask(server, "GET", f"/gradio_api/{path}")
-        assert (status, sentence(status, answer)) == (404, door.NO_ANSWER)
+        assert (status, sentence(status, answer)) == (404, answers.NO_ANSWER)
 
 
 def test_what_nobody_foresaw_is_a_sentence_at_every_door(own, monkeypatch, capfd):
     monkeypatch.setattr(app, "recognizer", lambda: 1 / 0)
-    assert sentence(*call(own.local_url, {"data": [URL]})) == door.BROKEN
+    assert sentence(*call(own.local_url, {"data": [URL]})) == answers.BROKEN
     _, content = call(own.local_url, {"data": [URL]}, "call/predict")
-    assert outcome(own.local_url, json.loads(content)["event_id"])[1]["error"] == door.BROKEN
+    assert outcome(own.local_url, json.loads(content)["event_id"])[1]["error"] == answers.BROKEN
     with pytest.raises(AppError, match="Something went wrong here"):
         Client(own.local_url, verbose=False).predict(URL, api_name="/explain")
     assert "ZeroDivisionError" in capfd.readouterr().err  # for whoever runs the server
@@ -249,9 +238,9 @@ def test_no_request_is_made_for_a_caller(server):
         listener.settimeout(0.5)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/7.png"
         for value in ({"url": url}, {"path": url}, {"path": url, "meta": {"_type": "gradio.FileData"}}):
-            assert sentence(*call(server, {"data": [value]})) == door.NO_URL
+            assert sentence(*call(server, {"data": [value]})) == answers.NO_URL
             _, content = call(server, {"image": value}, "call/v2/predict")
-            assert outcome(server, json.loads(content)["event_id"])[1]["error"] == door.NO_URL
+            assert outcome(server, json.loads(content)["event_id"])[1]["error"] == answers.NO_URL
         for path in (f"file={url}", f"file={url.upper()}", f"file=%20{url}", f"file=file://{ROOT}/app.py", f"proxy={url}"):
             status, content, _ = ask(server, "GET", f"/gradio_api/{path}")
             assert status in (403, 404) and sentence(status, content)
@@ -332,7 +321,7 @@ class Slow:
 
 def held(own) -> tuple[int, int]:
     """Return how many calls, and how many bytes, the server believes to be under way."""
-    return own.app.middleware_stack.calls + len(own._queue.event_ids_to_events), own.app.middleware_stack.held
+    return own.app.middleware_stack.room.calls + len(own._queue.event_ids_to_events), own.app.middleware_stack.room.held
 
 
 @pytest.mark.parametrize("way", ["run/predict", "call/predict"])
@@ -340,7 +329,7 @@ def test_one_cap_holds_for_both_doors(own, monkeypatch, way):
     slow = Slow()
     monkeypatch.setattr(app, "recognizer", lambda: slow)
     monkeypatch.setattr(calls, "SMALL", 0)  # a thread may wait; the one that serves may not
-    monkeypatch.setattr(door, "MAX_CALLS", 1)
+    monkeypatch.setattr(waiting, "MAX_CALLS", 1)
     first = threading.Thread(target=call, args=(own.local_url, {"data": [URL]}, way))
     first.start()
     assert slow.begun.wait(20)
@@ -370,12 +359,12 @@ def test_gradios_own_word_for_a_full_queue_is_ours(own, monkeypatch):
 
 
 def test_memory_and_disk_have_a_limit_and_one_who_stops_halfway_is_not_waited_for(own, monkeypatch):
-    monkeypatch.setattr(door, "MAX_HELD", 1000)
+    monkeypatch.setattr(waiting, "MAX_HELD", 1000)
     assert call(own.local_url, {"data": ["x" * 1000]})[0] == 503
     assert send_file(own.local_url)[0] == 200
     monkeypatch.setattr(door, "FREE", 10**18)
     assert send_file(own.local_url)[0] == 503
-    monkeypatch.setattr(door, "MAX_HELD", 10**8)
+    monkeypatch.setattr(waiting, "MAX_HELD", 10**8)
     body = {"data": [URL]}
     assert call(own.local_url, body, "run/explain")[0] == call(own.local_url, {**body, **SESSION}, "queue/join")[0] == 503
     assert call(own.local_url, body)[0] == 200  # keeps nothing
@@ -388,7 +377,7 @@ def test_memory_and_disk_have_a_limit_and_one_who_stops_halfway_is_not_waited_fo
 
 def test_a_call_of_millions_of_parts_takes_no_memory(own):
     for sign in (b"[],", b"{},", b"0,"):
-        body = b'{"data": [' + sign * (door.MAX_BODY // len(sign) - 100) + b"0]}"
+        body = b'{"data": [' + sign * (waiting.MAX_BODY // len(sign) - 100) + b"0]}"
         tracemalloc.start()
         try:
             assert call(own.local_url, body)[0] == 400
@@ -400,8 +389,8 @@ def test_a_call_of_millions_of_parts_takes_no_memory(own):
 @pytest.mark.parametrize("letter", ["\u20ac", "\\ud83d\\ude00"])
 def test_a_long_text_that_is_no_data_url_is_refused_before_it_is_copied(server, letter):
     for body in ('{"data": ["%s"]}', '{"data": [{"url": "data:,%s"}]}', '{"data": [], "%s": 1}'):
-        assert sentence(*call(server, (body % ("A" * 2_000_000 + letter)).encode())) == door.NO_CALL
-    assert sentence(*call(server, ('{"data": ["%s"]}' % ("A" * 1000 + letter)).encode())) == door.NO_PICTURE
+        assert sentence(*call(server, (body % ("A" * 2_000_000 + letter)).encode())) == answers.NO_CALL
+    assert sentence(*call(server, ('{"data": ["%s"]}' % ("A" * 1000 + letter)).encode())) == answers.NO_PICTURE
 
 
 def test_sixty_four_pictures_told_at_length_are_not_too_many_parts(own):
@@ -411,14 +400,14 @@ def test_sixty_four_pictures_told_at_length_are_not_too_many_parts(own):
 
 
 def test_answers_that_nobody_fetches_are_forgotten_the_oldest_first(own, monkeypatch):
-    monkeypatch.setattr(door, "MAX_UNREAD", 12)
-    answers = own._queue.pending_messages_per_session
-    answers.clear()
+    monkeypatch.setattr(waiting, "MAX_UNREAD", 12)
+    unread = own._queue.pending_messages_per_session
+    unread.clear()
     for session in ["same"] * 8 + [f"other{number}" for number in range(8)]:
         assert call(own.local_url, {"data": [URL], **SESSION, "session_hash": session}, "queue/join")[0] == 200
         wait_until(lambda: held(own) == (0, 0))
-    assert sum(answer.qsize() for answer in answers.values()) <= 12 + 5  # the last call's own
-    assert "same" not in answers and "same" not in own._queue.pending_event_ids_session and answers["other7"].qsize()
+    assert sum(answer.qsize() for answer in unread.values()) <= 12 + 5  # the last call's own
+    assert "same" not in unread and "same" not in own._queue.pending_event_ids_session and unread["other7"].qsize()
 
 
 def test_calls_in_the_queue_count_until_they_are_done(own, monkeypatch):
@@ -426,14 +415,14 @@ def test_calls_in_the_queue_count_until_they_are_done(own, monkeypatch):
     monkeypatch.setattr(app, "recognizer", lambda: slow)
     monkeypatch.setattr(calls, "SMALL", 0)  # a thread may wait; the one that serves may not
     size = len(json.dumps({"data": [URL]}))
-    monkeypatch.setattr(door, "MAX_HELD", 4.5 * size)
-    answers = [call(own.local_url, {"data": [URL]}, "call/predict")[0] for _ in range(4)]
-    assert answers == [200, 200, 503, 503]  # each counts twice: its bytes, and what was made of them
+    monkeypatch.setattr(waiting, "MAX_HELD", 4.5 * size)
+    statuses = [call(own.local_url, {"data": [URL]}, "call/predict")[0] for _ in range(4)]
+    assert statuses == [200, 200, 503, 503]  # each counts twice: its bytes, and what was made of them
     slow.sign.set()
     wait_until(lambda: held(own) == (0, 0))
     assert call(own.local_url, {"data": [URL]}, "call/predict")[0] == 200
     wait_until(lambda: held(own) == (0, 0))
-    assert own.app.middleware_stack.in_queue() == 0
+    assert own.app.middleware_stack.room.in_queue() == 0
 
 
 def is_held(thing, mark: str) -> bool:
@@ -503,7 +492,7 @@ def test_uploads_what_was_made_of_them_and_what_broke_off_are_deleted(own):
     wait_until(lambda: not upload.parent.exists() and not made.exists() and not any(
         path.name.startswith("tmp") for path in folder.iterdir()))
     assert examples and all(path.exists() for path in examples)
-    assert (door.SENTENCES[403]) == sentence(*ask(own.local_url, "GET", f"/gradio_api/file={upload}")[:2])
+    assert (answers.SENTENCES[403]) == sentence(*ask(own.local_url, "GET", f"/gradio_api/file={upload}")[:2])
 
 
 def test_a_sweep_that_fails_is_not_the_last_one(monkeypatch, tmp_path):
@@ -563,10 +552,10 @@ def test_the_page_says_that_the_server_is_busy_and_asks_again_with_the_next_stro
         page = chromium.new_page(viewport={"width": 1280, "height": 800})
         page.goto(own.local_url)
         wait_for_brush(page)
-        monkeypatch.setattr(door, "MAX_CALLS", 0)
+        monkeypatch.setattr(waiting, "MAX_CALLS", 0)
         draw(page, "1")
         page.get_by_text(BUSY).first.wait_for()
-        monkeypatch.setattr(door, "MAX_CALLS", 100)
+        monkeypatch.setattr(waiting, "MAX_CALLS", 100)
         page.locator("#clear").click()
         draw(page, "7")
         wait_for_answer(page, "7")
