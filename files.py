@@ -82,6 +82,8 @@ def write_whole(path: str | Path, content: bytes) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with open(part, "wb") as file:
+            with contextlib.suppress(OSError):  # there is no old file, or a disk that knows no modes
+                os.chmod(part, path.stat().st_mode & 0o777)  # who may read the old one may read the new one, and nobody else
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -733,6 +733,15 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
         write_whole(tmp_path / "missing" / "file", b"new")
 
 
+def test_who_may_read_a_file_stays_as_it_was_when_it_is_written_anew(tmp_path):
+    file = tmp_path / "amounts.csv"
+    for mode in (0o600, 0o664):
+        file.touch()
+        file.chmod(mode)
+        write_whole(file, b"new")
+        assert file.stat().st_mode & 0o777 == mode
+
+
 def test_kill_9_at_any_instant_leaves_weights_that_load_and_a_run_that_goes_on():
     done = run_program("bench/kill.py", "--instants", "5", "--saves", "3")
     assert done.returncode == 0 and "\n8 of 8;" in done.stdout, done.stdout + done.stderr
