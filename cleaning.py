@@ -14,6 +14,7 @@ FRAME = 160  # of 255; a line along an edge that is darker than this is a printe
 PALE = 200  # of 255; a line paler than this is ruled paper, whatever else it crosses
 NEIGHBOUR = 0.28  # of the picture's width; a piece at the border with its middle this far out is not the digit in the middle
 CUTS = (0, 0.06, 0.12, 0.18, 0.25, 0.33)  # of the picture's width, from either side: where a neighbour may end
+SPARSE = 0.01  # of the pixels; where lines cross in fewer, on no squared paper, no piece of a digit lies wholly in their crossings
 RULED = 3  # lines; what they cross from border to border is a margin
 RULE = 1.4  # of the height of what lies beside it; a straight line from border to border that is as long is no stroke of a digit
 CLEAR = 3  # of that height; the same in a picture that may be cropped to its ink
@@ -82,7 +83,10 @@ def drop_lines(ink: np.ndarray, of_text: bool = False) -> np.ndarray:
             continue
         cleaned[hit] = np.minimum(cleaned, line.under)[hit]
     crossings = np.sum([line.band for line in inner], axis=0) > 1  # where each line passed for a stroke on the other
-    return _drop_crumbs(cleaned, cv2.dilate(crossings.view(np.uint8), np.ones((5, 5), np.uint8))) if crossings.any() else cleaned
+    if not crossings.any():
+        return cleaned
+    around = 7 if crossings.mean() < SPARSE else 5  # pixels
+    return _drop_crumbs(cleaned, cv2.dilate(crossings.view(np.uint8), np.ones((around, around), np.uint8)))
 
 
 class Line(NamedTuple):

@@ -28,7 +28,9 @@ THIN, THICK = 1.2, 5.6  # pixels in the 20x20 box; 99 % of MNIST's strokes are b
 BLOB = 8.2  # pixels; the widest stroke of MNIST's 60,000 training pictures, of a 0 run full, has 7.8, a pen's dot over 8.4
 CIRCLED = 0.68  # of its circle's height; of 148 circled 1s none is higher than 0.64
 FULL, STUBBY = 0.966, 1.8  # of its hull, and times its width; of 98,000 digits the fullest that is as short has 0.964, discs 0.969
+DEEP, NEARLY_FULL = 6.5, 0.9  # pixels from its edge, and of its hull: of 100,332 digits what is as deep has at most 0.89
 THINNEST, THICKEST = 1.9, 4.5  # pixels in the 20x20 box; where strokes outside of THIN and THICK are brought
+MERGED = 3.5  # pixels in that box; made thicker, hairlines of a digit are up to 2.2 wide, the letters of a page one block of 8
 
 
 # --- the road -----------------------------------------------------------------------------------------------------------
@@ -170,7 +172,9 @@ def even_strokes(digit: np.ndarray) -> np.ndarray:
     if width > THICK:
         thinner = cv2.erode(digit, brush, borderType=cv2.BORDER_CONSTANT, borderValue=0)
         return crop(thinner, ink_box(thinner)) if thinner.max() > INK_LEVEL else digit  # else nothing would be left of it
-    return cv2.dilate(np.pad(digit, brush.shape[0] // 2), brush)
+    thicker = cv2.dilate(np.pad(digit, brush.shape[0] // 2), brush)
+    everything = cv2.threshold(thicker, INK_LEVEL, 255, cv2.THRESH_BINARY)[1]  # also what is faint
+    return thicker if stroke_width(everything) < MERGED * unit else digit
 
 
 def stroke_width(digit: np.ndarray) -> float:
@@ -184,10 +188,11 @@ def stroke_width(digit: np.ndarray) -> float:
 
 def is_blob(seen: np.ndarray) -> bool:
     """Say whether there is no stroke in `seen` (28, 28): a dot, a block, a thumb. A slab may be a 1."""
-    area = np.count_nonzero(seen > 127)
+    mask = (seen > 127).view(np.uint8)
+    area = np.count_nonzero(mask)
     if area <= BLOB ** 2:  # faint hairlines have no outline to measure
         return False
-    return stroke_width(seen) > BLOB or area > 0.6 * np.prod(ink_box(seen)[2:]) and _is_filled(seen)
+    return stroke_width(seen) > BLOB or area > 0.6 * np.prod(cv2.boundingRect(mask)[2:]) and _is_filled(seen)
 
 
 def _is_filled(seen: np.ndarray) -> bool:
@@ -197,7 +202,9 @@ def _is_filled(seen: np.ndarray) -> bool:
     hull = cv2.convexHull(np.concatenate(outlines))
     sides = np.add(cv2.minAreaRect(hull)[1], 1)  # outlines run through the middles of pixels
     within = cv2.contourArea(hull) + cv2.arcLength(hull, closed=True) / 2 + 1
-    return bool(cv2.countNonZero(mask) > FULL * within and sides.max() < STUBBY * sides.min())
+    deepest = cv2.distanceTransform((seen > 127).view(np.uint8), cv2.DIST_L2, 5).max()
+    full = FULL if deepest < DEEP else NEARLY_FULL
+    return bool(cv2.countNonZero(mask) > full * within and sides.max() < STUBBY * sides.min())
 
 
 def scale_to_box(digit: np.ndarray) -> np.ndarray:

@@ -43,6 +43,7 @@ PLOTS = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".ep
 TINY = 64  # pixels; two threads read smaller pictures a quarter slower than one does, larger ones a quarter faster
 PLOTTED = 12  # pictures on one sheet of --plot
 LOOK_AGAIN = 0.9  # of a probability; where less is reached, neighbours at the border are cut off and the digit is looked at again
+PALEST = 128  # of 255; of 100,332 digits the palest has a pixel of 185 in what the network sees, pages of letters have up to 103
 STRANGE_COST = 2.3  # times the logarithm of the two largest probabilities together, as for the digits of a number
 CUT_COST = 0.6  # of the logarithm of a probability, for cutting the whole width away; chosen on strings of training writers' digits
 MAX_ERROR = 0.01  # share of wrong answers among the sure ones
@@ -217,7 +218,7 @@ class Recognizer:
         sure, hint = how_sure(confidence), HINTS.get("".join(sorted(DIGITS[first] + DIGITS[second])), "")
         if parts and all(np.sort(part)[-2:].sum() >= max(self.strange, 0.9) for part in parts):
             verdict, message = "several", f"{NUMBERS.get(len(parts), str(len(parts)))} digits: write one at a time, {AS_NUMBER}."
-        elif probabilities[[first, second]].sum() < self.strange or is_blob(seen):
+        elif probabilities[[first, second]].sum() < self.strange or is_blob(seen) or seen.max() < PALEST:
             verdict, message = "not_a_digit", "This does not look like a digit."
         elif confidence < self.sure:
             verdict, message = "unsure", f"Unsure: {first} or {second}? {hint}".rstrip()

@@ -236,6 +236,14 @@ def test_squared_paper_is_dropped():
     assert looks_like(see(squared), SEEN)
 
 
+def test_what_is_left_where_a_margin_crosses_ruled_lines_is_dropped():
+    page = np.zeros((360, 360), np.uint8)
+    page[20::40], page[:, 70:72] = 70, 90
+    for down in range(20, 360, 40):  # darker where they cross, and a little beyond
+        page[down, 66:76], page[down - 4:down + 5, 70:72] = 170, 170
+    assert not (drop_lines(page, of_text=True) > 40).any()
+
+
 def test_dotted_paper_is_dropped():
     paper = np.full((280, 280), 250, np.uint8)
     paper[np.ix_(np.arange(4, 280, 14), np.arange(4, 280, 14))] = 120
@@ -531,6 +539,15 @@ def test_strokes_as_wide_as_mnists_stay_as_they_are():
     assert np.array_equal(even_strokes(digit), digit)
 
 
+def test_hairlines_that_would_become_one_block_stay_as_they_are():
+    lines = np.zeros((400, 400), np.uint8)
+    lines[::16] = 255
+    assert np.array_equal(even_strokes(lines) > 0, lines > 0)
+    lines[:] = 0
+    lines[::100] = 255  # as far apart as those of a digit
+    assert (even_strokes(lines) > 0).mean() > 5 * (lines > 0).mean()
+
+
 def test_faint_noise_has_no_stroke_wider_than_its_picture():
     assert stroke_width(np.full((53, 20), 100, np.uint8)) == 20  # a brush of its area would take minutes
 
@@ -601,5 +618,9 @@ def test_what_is_filled_and_no_slab_has_no_stroke():
     cv2.rectangle(block, (90, 80), (190, 200), 0, -1)
     cv2.ellipse(thumb, (150, 280), (40, 70), 15, 0, 360, 0, -1, cv2.LINE_AA)
     cv2.ellipse(egg, (150, 140), (40, 60), 70, 0, 360, 0, -1, cv2.LINE_AA)
-    assert all(map(is_blob, map(see, (dot, block, thumb, egg))))
+    ragged = np.full((280, 280), 255, np.uint8)
+    ragged[80:180, 80:180] = 0
+    for row in range(80, 180, 20):
+        ragged[row:row + 10, 80:92] = ragged[row:row + 10, 168:180] = 255
+    assert all(map(is_blob, map(see, (dot, block, thumb, egg, ragged))))
     assert not any(is_blob(see(make_sketch(digit, width=width))) for digit in STROKES for width in (8, 22, 50))

@@ -77,7 +77,7 @@ def test_what_has_no_digit_has_a_sentence_and_no_probabilities(recognizer, image
 
 
 def judged(recognizer, probabilities, parts=()):
-    return recognizer._judge(np.zeros((28, 28), np.uint8), np.array(probabilities), list(parts))
+    return recognizer._judge(np.diag([255] * 28).astype(np.uint8), np.array(probabilities), list(parts))
 
 
 @pytest.fixture
@@ -279,3 +279,21 @@ def test_a_dot_is_no_digit(recognizer, radius):
     cv2.circle(dot, (140, 140), radius, 0, -1, cv2.LINE_AA)
     assert recognizer.read(dot).verdict == "not_a_digit"
     assert FieldReader(recognizer).read(dot).verdict != "number"
+
+
+@pytest.mark.parametrize("height", [14, 22])
+def test_a_page_of_letters_is_no_digit(recognizer, height):
+    page = np.full((400, 330), 235, np.uint8)
+    for number, base in enumerate(range(height, 400, height)):
+        line = ("the quick brown fox jumps over a lazy dog and is gone " * 3)[7 * number % 40:]
+        cv2.putText(page, line, (6, base), cv2.FONT_HERSHEY_SIMPLEX, height / 50, 60, 1, cv2.LINE_AA)
+    assert recognizer.read(page).verdict == "not_a_digit"
+
+
+@pytest.mark.parametrize("hole", [6, 8])
+def test_two_rings_below_one_another_are_no_digit(recognizer, hole):
+    colon = np.full((300, 300), 255, np.uint8)
+    for down in (78, 222):
+        cv2.circle(colon, (150, down), 21, 0, -1, cv2.LINE_AA)
+        cv2.circle(colon, (150, down), hole, 255, -1, cv2.LINE_AA)
+    assert recognizer.read(colon).verdict in ("not_a_digit", "blank")  # some pass for punched holes
