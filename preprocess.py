@@ -173,8 +173,8 @@ def even_strokes(digit: np.ndarray) -> np.ndarray:
         thinner = cv2.erode(digit, brush, borderType=cv2.BORDER_CONSTANT, borderValue=0)
         return crop(thinner, ink_box(thinner)) if thinner.max() > INK_LEVEL else digit  # else nothing would be left of it
     thicker = cv2.dilate(np.pad(digit, brush.shape[0] // 2), brush)
-    everything = cv2.threshold(thicker, INK_LEVEL, 255, cv2.THRESH_BINARY)[1]  # also what is faint
-    return thicker if stroke_width(everything) < MERGED * unit else digit
+    faint = cv2.threshold(thicker, INK_LEVEL, 255, cv2.THRESH_BINARY)[1]  # hairlines may be, and so may dust around strokes
+    return thicker if min(stroke_width(thicker), stroke_width(faint)) < MERGED * unit else digit
 
 
 def stroke_width(digit: np.ndarray) -> float:
