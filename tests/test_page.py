@@ -869,7 +869,10 @@ def test_the_field_for_a_rule_shows_its_focus_as_the_buttons_do(numbers):
     for control in ("#undo", "#rule textarea"):
         numbers.keyboard.press("Tab")
         numbers.locator(control).focus()
-        outlines.append(numbers.locator(control).evaluate("(control) => getComputedStyle(control).outline"))
+        outlines.append(numbers.locator(control).evaluate("""async (control) => {
+            await Promise.all(control.getAnimations().map((each) => each.finished));  // buttons fade in
+            return getComputedStyle(control).outline;
+        }"""))
     assert outlines[0] == outlines[1] != "none"
 
 
