@@ -13,7 +13,6 @@ from model import HERE
 
 FIGURE = re.compile(r"\]\((weights/figures/[^)]+)\)")
 CARD = HERE / "MODEL_CARD.md"
-TARGETS = "Wrong answers accepted", "Threshold", "Of", "Answered", "Wrong of n", "Upper end of the 95 % interval"
 MARKERS = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
 
 
@@ -81,16 +80,14 @@ def card_tables(metrics: dict) -> str:
     if metrics["limits"]:
         lines += ["**Error targets**: below the threshold an answer is marked unsure. Set and counted on validation pictures, so "
                   "that each kind by itself keeps the target; drawings without the broken samples:", ""]
-        lines += _table(TARGETS, [_target(row, kind, counts) for row in metrics["limits"]["errors"]
-                                  for kind, counts in row["kinds"].items()])
+        lines += _targets(metrics["limits"]["errors"])
     if metrics.get("limits_of_numbers"):
         counted = [f"{counts['n'] / counts['coverage']:,.0f} " for row in metrics["limits_of_numbers"]
                    for counts in row["kinds"].values() if counts["n"]]
         lines += [f"**Error targets of numbers**, set and counted on {''.join(counted[:1])}numbers composed of unseen writers' "
                   f"drawings for this alone (seed {SEED + 1}), half of which touch, as they were drawn and as small scans on grey "
                   "paper, so that each kind by itself keeps the target; other hands on real fields keep it less well (above):", ""]
-        lines += _table(TARGETS, [_target(row, kind, counts) for row in metrics["limits_of_numbers"]
-                                  for kind, counts in row["kinds"].items()])
+        lines += _targets(metrics["limits_of_numbers"])
     if "refusal" in metrics:
         lines += ["**Refused as no digit**, where 99 % of the validation digits are kept (look-alikes such as O, I, l, Z, S left "
                   "out; patterns are filled shapes, waves, grids, clouds and grainy paper); area under the curve "
@@ -103,10 +100,12 @@ def card_tables(metrics: dict) -> str:
     return "\n".join([*lines, f"On {speed['machine']}.", ""])
 
 
-def _target(row: dict, kind: str, counts: dict) -> tuple:
-    """Return the row, under TARGETS, of an error target with its threshold, and how pictures of a kind fare by it."""
-    return (f"{100 * row['max_error']:g} %", f"{row['threshold']:.3f}", kind, f"{100 * counts['coverage']:.2f} %",
-            f"{counts['wrong']} of {counts['n']:,}", f"{100 * counts['upper']:.2f} %")
+def _targets(limits: list[dict]) -> list[str]:
+    """Return the lines of a table of error targets with their thresholds, and how pictures of each kind fare by them."""
+    return _table(("Wrong answers accepted", "Threshold", "Of", "Answered", "Wrong of n", "Upper end of the 95 % interval"), [
+        (f"{100 * row['max_error']:g} %", f"{row['threshold']:.3f}", kind, f"{100 * counts['coverage']:.2f} %",
+         f"{counts['wrong']} of {counts['n']:,}", f"{100 * counts['upper']:.2f} %")
+        for row in limits for kind, counts in row["kinds"].items()])
 
 
 def _learned(style: str) -> bool:
