@@ -57,8 +57,7 @@ DISTORTIONS = ("rotate", "scale", "shear", "shift", "elastic", "thickness", "nei
 RECIPES = {
     "full": TrainConfig(),
     "quick": TrainConfig(out="runs/quick", epochs=2, batch_size=384, lr=1.2, muon=0.0, momentum=0.8, weight_decay=1e-3,
-                         averaging=0.93, channels="16,32,32", lean=1, rotate=0.0, scale=0.0, shear=0.0, shift=0.0, elastic=0.0,
-                         thickness=0.0, neighbour=0.0, filter=0.0, noise=0.0, erase=0.0, settle=0.0, precision="auto", threads=1),
+                         averaging=0.93, channels="16,32,32", lean=1, settle=0.0, threads=1, **dict.fromkeys(DISTORTIONS, 0.0)),
 }
 
 
