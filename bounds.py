@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from math import ceil
 
-from PIL import Image, TiffImagePlugin
+from PIL import Image
+from PIL import TiffImagePlugin as tiff
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # what people send; Pillow's other decoders stay shut
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")  # of their files; what a folder is searched for
@@ -19,7 +20,7 @@ SCANS = 20  # times that a JPEG of MAX_PIXELS may go over its pixels: each takes
 TILES = 200_000  # strips or tiles of a TIFF; 40 megapixels in its smallest tiles, 16x16, are 156,250
 READS = 2000, 300_000  # pieces that a decoder may ask for until it knows what the file is, and until it has the pixels
 TAGS = 2 ** 18, 2 ** 20  # bytes of all tags of a TIFF or of EXIF data, and of each of those that say where its tiles are
-PLACES = 273, 279, 324, 325  # these: offsets and lengths of strips and tiles
+PLACES = tiff.STRIPOFFSETS, tiff.STRIPBYTECOUNTS, tiff.TILEOFFSETS, tiff.TILEBYTECOUNTS  # these
 ORIENTATION = 0x0112  # the EXIF tag
 NO_PICTURE = f"This file is not a picture that can be read. Send a {', '.join(FORMATS[:-1])} or {FORMATS[-1]}."
 
@@ -84,7 +85,7 @@ def _find_libtiff():
 _tell_libtiff = _find_libtiff()
 
 
-def _load_tags(directory, file, load=TiffImagePlugin.ImageFileDirectory_v2.load) -> None:
+def _load_tags(directory, file, load=tiff.ImageFileDirectory_v2.load) -> None:
     """Load a directory of TIFF or EXIF tags, as Pillow does; where we read, without those that are larger than any that a picture
     needs.
 
@@ -102,7 +103,7 @@ def _load_tags(directory, file, load=TiffImagePlugin.ImageFileDirectory_v2.load)
             del directory._tagdata[tag]
 
 
-TiffImagePlugin.ImageFileDirectory_v2.load = _load_tags
+tiff.ImageFileDirectory_v2.load = _load_tags
 
 
 def check_size(width: int, height: int) -> None:
@@ -142,12 +143,15 @@ def check_memory(image: Image.Image, whole: tuple[int, int], scans: int = 1) -> 
 def _piece(image: Image.Image) -> int:
     """Return the bytes that libtiff takes for one strip or tile of a TIFF; raise PictureError for too many of them."""
     tags = image.tag_v2
-    wide, high = tags.get(322, image.width), tags.get(323, min(tags.get(278, image.height), image.height))
-    samples = tags.get(277, 1)
-    if ceil(image.width / wide) * ceil(image.height / high) * (samples if tags.get(284) == 2 else 1) > TILES:
+    wide = tags.get(tiff.TILEWIDTH, image.width)
+    high = tags.get(tiff.TILELENGTH, min(tags.get(tiff.ROWSPERSTRIP, image.height), image.height))
+    samples = tags.get(tiff.SAMPLESPERPIXEL, 1)
+    planes = samples if tags.get(tiff.PLANAR_CONFIGURATION) == 2 else 1  # 2: each colour by itself
+    if ceil(image.width / wide) * ceil(image.height / high) * planes > TILES:
         raise PictureError(NO_PICTURE)
-    piece = wide * high * samples * max(tags.get(258, (1,))) // 8
-    return 3 * piece if tags.get(262) == 6 or "jpeg" in image.info["compression"] else piece
+    piece = wide * high * samples * max(tags.get(tiff.BITSPERSAMPLE, (1,))) // 8
+    in_ycbcr = tags.get(tiff.PHOTOMETRIC_INTERPRETATION) == 6
+    return 3 * piece if in_ycbcr or "jpeg" in image.info["compression"] else piece
 
 
 def count_scans(file) -> int:
