@@ -72,9 +72,9 @@ def _on_one_side(stroke: np.ndarray, points: np.ndarray, share: float, side: str
     """Return the parts of a stroke in the share of the width of all points that lies furthest to the "l"eft or "r"ight."""
     cut = points[:, 0].min() + (share if side == "l" else 1 - share) * np.ptp(points[:, 0])
     inside = stroke[:, 0] <= cut if side == "l" else stroke[:, 0] >= cut
-    parts = np.split(stroke, np.flatnonzero(np.diff(inside)) + 1)
-    return [part.astype(np.float32) for part, kept in zip(parts, inside[np.r_[0, np.flatnonzero(np.diff(inside)) + 1]], strict=True)
-            if kept and len(part) > 1]
+    begins = np.flatnonzero(np.diff(inside)) + 1  # of every part but the first
+    parts = zip(np.split(stroke, begins), inside[[0, *begins]], strict=True)
+    return [part.astype(np.float32) for part, kept in parts if kept and len(part) > 1]
 
 
 def _render_no_digits(samples: list[list[np.ndarray]], name: str, seed: int) -> Pictures:
