@@ -63,7 +63,7 @@ def tensors_hash(tensors: dict[str, torch.Tensor]) -> str:
     """Return the SHA-256, in hexadecimal, of the names, dtypes, shapes and bytes of some tensors."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
+        tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
