@@ -39,7 +39,7 @@ def read_rows(file: Path, settings: dict[str, str]) -> list[dict]:
     try:
         rows = list(csv.DictReader(io.StringIO(text[:text.rfind("\n") + 1], newline="")))
     except csv.Error:  # fields of any length, which none of ours has
-        text, rows = "another's", []
+        rows = [{}]
     if rows and tuple(rows[0]) != COLUMNS or text and not text.startswith(",".join(COLUMNS[:2])):
         raise ValueError(f"{file} is no table that fields.py wrote. Name another one with --csv.")
     rows = [row for row in rows if None not in row.values()]
