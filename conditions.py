@@ -1,7 +1,8 @@
 """Draw digits as people meet them: thin, tiny, inverted, on lined paper, in shadow, blurred; and spoil MNIST's own pictures.
 
 Every condition turns a pen-stroke sample into a picture that takes the whole road of an upload; every corruption turns an MNIST
-picture into a worse one (in the manner of MNIST-C, Mu and Gilmer 2019; the distortions are ours). Used to measure, never to learn.
+picture into a worse one (in the manner of MNIST-C, Mu and Gilmer 2019; the distortions are ours). Used to measure and to set
+limits, never to learn.
 """
 
 from collections.abc import Callable
