@@ -81,8 +81,7 @@ def number(reading: NumberReading | None, image) -> str:
 
 def panel_of(text: str, state: str, message: str, more: str = "") -> str:
     """Return the HTML of the panel above a number's picture."""
-    return (f'<div class="panel" role="status" aria-live="polite" aria-atomic="true"><p>{text}<b>{state}</b> {escape(message)}</p>'
-            f"{more}</div>")
+    return PANEL.replace("${value}", f"<p>{text}<b>{state}</b> {escape(message)}</p>{more}")
 
 
 def _place(box, wide: int, high: int) -> str:
