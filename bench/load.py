@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # the project's modules lie one folder up
-from serving import cpu_seconds, start  # noqa: E402
+from serving import cpu_seconds, memory, start  # noqa: E402
 
 from data import draw  # noqa: E402
 from recognize import Recognizer  # noqa: E402
@@ -145,12 +145,6 @@ def measure(port: int, clients: list, seconds: float = 0, calls: int = 0) -> tup
     stop.set()
     others.join()
     return counts, np.sort(spent), time.perf_counter() - began
-
-
-def memory(process) -> float:
-    """Return the MB of memory that a process has in use (Linux)."""
-    status = Path(f"/proc/{process.pid}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
 def row(name: str, counts: Counter, spent: np.ndarray, took: float, used: float) -> str:

@@ -76,6 +76,12 @@ def cpu_seconds(process: subprocess.Popen) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def memory(process: subprocess.Popen) -> float:
+    """Return the MB of memory that a server has in use (Linux)."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
 def alternate(servers: dict, calls: int) -> dict[str, float]:
     """Let one client call both servers in turn by both doors, print a table, return the ratios of the median times."""
     print("| Door | ours, ms p50 (p5 to p95) | no-op, ms p50 (p5 to p95) | ratio | ours, CPU ms a call | no-op, CPU ms a call |\n"

@@ -6,22 +6,15 @@ The server that does nothing has the same components and imports torch as well.
 """
 
 import argparse
-import os
 import statistics
 import sys
 import time
 from http.client import HTTPConnection
-from pathlib import Path
 
 from ratios import add_store, compare
-from serving import NO_OP, cpu_seconds, one_shot, start
+from serving import NO_OP, cpu_seconds, memory, one_shot, start
 
 IDLE = 5  # seconds
-
-
-def memory(pid: int) -> float:
-    """Return the memory that a process holds now, in MB (Linux)."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def measure(code: list[str]) -> tuple[float, float, float]:
@@ -34,7 +27,7 @@ def measure(code: list[str]) -> tuple[float, float, float]:
         first = time.perf_counter() - began
         for _ in range(10):
             one_shot(connection)
-        held, used = memory(process.pid), cpu_seconds(process)
+        held, used = memory(process), cpu_seconds(process)
         time.sleep(IDLE)
         return first, held, 100 * (cpu_seconds(process) - used) / IDLE
     finally:
