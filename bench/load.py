@@ -25,9 +25,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # the project's modules l
 from serving import cpu_seconds, memory, start  # noqa: E402
 
 from data import draw  # noqa: E402
-from recognize import Recognizer  # noqa: E402
+from recognize import DIGITS, Recognizer  # noqa: E402
 
-DIGITS = "0123456789"
 PICTURES = 3  # of every client
 ALIKE = 1e-6  # of a probability; from one process to another
 APART = 1e-4  # of a probability: what two pictures of different clients differ by
@@ -42,7 +41,7 @@ def pictures(clients: int, recognizer: Recognizer) -> list[list[tuple[bytes, np.
     while len(files) < clients * PICTURES:
         strokes = [random.uniform(0, 10, (random.integers(2, 5), 2)).astype(np.float32) for _ in range(random.integers(1, 3))]
         file = io.BytesIO()
-        Image.fromarray(draw(strokes, random.uniform(12, 30), random.uniform(0.4, 0.8), (0.5, 0.5), 280)).save(file, "PNG")
+        Image.fromarray(draw(strokes, random.uniform(12, 30), random.uniform(0.4, 0.8))).save(file, "PNG")
         probabilities = recognizer.read(Image.open(file)).probabilities
         if probabilities is not None and (np.abs(answers - probabilities).max(axis=1, initial=0) > APART).all():
             files.append(file.getvalue())
