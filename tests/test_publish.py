@@ -21,13 +21,13 @@ from huggingface_hub import ModelCard, constants
 from packaging.requirements import Requirement
 from publish import model_files, modules, space_files
 from release_check import ON_A_SPACE, QUESTION, ask, judge, serving, write_files
+from test_hub import AT_ONCE
 
 import card
 from model import find_weights
 from preprocess import see, to_tensor
 
 CARD = (ROOT / "MODEL_CARD.md").read_text()
-AT_ONCE = 3  # seconds; see tests/test_hub.py
 DOWN_THE_ROAD = {"cleaning.py", "decode.py", "fields.py", "model.py", "preprocess.py", "recognize.py"}  # at least
 
 
