@@ -82,7 +82,6 @@ def test_weights_tell_who_taught_them(trained, small_mnist, tmp_path):
     assert not torch.equal(taught.head.weight, teacher.head.weight)  # which learned alone, from the same seed
 
 
-@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="the oracle is Linux's list of what the processor can do")
 def test_muon_moves_the_kernels_and_sgd_all_the_rest(small_mnist):
     pictures = load_mnist(small_mnist, train=True)[:64]
     runs = [Run(TrainConfig(channels="8,12,16", batch_size=32, muon=muon), pictures, {"MNIST": pictures}) for muon in (0.0, 0.01)]
@@ -99,6 +98,7 @@ def test_muon_moves_the_kernels_and_sgd_all_the_rest(small_mnist):
             assert spread.min() > 0.3 * spread.max()
 
 
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="the oracle is Linux's list of what the processor can do")
 def test_bfloat16_is_taken_where_the_processor_multiplies_it():
     flags = Path("/proc/cpuinfo").read_text().split()
     able = "amx_bf16" in flags or "avx512_bf16" in flags
