@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, STROKES, make_sketch, write_mnist, write_strokes
+from conftest import ROOT, STROKES, make_sketch, write_strokes
 from PIL import Image
 
 from data import (
@@ -126,12 +126,6 @@ def test_what_is_not_there_is_called_so(tmp_path, load, what):
         load(tmp_path / "missing")
 
 
-def test_a_file_without_strokes_is_refused_in_a_sentence(tmp_path):
-    (tmp_path / "strokes.npz").write_text("text")
-    with pytest.raises(ValueError, match="no stroke file"):
-        load_strokes(tmp_path / "strokes.npz")
-
-
 @pytest.mark.parametrize("part, value", [
     ("points", np.zeros((5, 3))), ("points", np.full((500, 2), np.nan)), ("label", np.array(["1"])),
     ("sample_start", np.array([0, 99999])),
@@ -150,13 +144,6 @@ def test_numbers_of_several_digits_are_read_where_they_are_asked_for(tmp_path):
     with pytest.raises(ValueError, match="no stroke file"):
         load_strokes(tmp_path / "numbers.npz")
 
-
-
-def test_damaged_mnist_is_refused_with_the_next_step(tmp_path):
-    file = write_mnist(tmp_path) / "MNIST" / "raw" / "train-images-idx3-ubyte"
-    file.write_bytes(file.read_bytes()[:5000])
-    with pytest.raises(ValueError, match="damaged. Delete those that begin with 'train'"):
-        load_mnist(tmp_path, train=True)
 
 
 def test_a_sample_has_a_name_by_its_points_alone():

@@ -115,11 +115,6 @@ def test_the_hash_is_that_of_names_types_shapes_and_bytes():
     assert len({tensors_hash(each) for each in [tensors, *changes]}) == 5
 
 
-def test_missing_weights_are_refused_with_the_next_step(tmp_path):
-    with pytest.raises(FileNotFoundError, match="make train"):
-        find_weights(tmp_path / "nowhere")
-
-
 @pytest.fixture(scope="module")
 def from_sure_to_nothing():
     """Pictures of a 7 (60, 1, 28, 28), each with more noise than the one before."""
