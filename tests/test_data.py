@@ -12,6 +12,7 @@ from PIL import Image
 
 from data import (
     NO_DIGIT,
+    Pictures,
     draw,
     load_folder,
     load_labelled,
@@ -37,13 +38,8 @@ def test_the_real_mnist_is_whole(real_data):
 
 
 def test_the_last_5000_are_for_validation_whatever_the_seed():
-    train, validation = split_mnist(load_mnist_like(60_000))
+    train, validation = split_mnist(Pictures(torch.zeros(60_000, 1, 1, dtype=torch.uint8), torch.arange(60_000)))
     assert len(train) == 55_000 and validation.labels.tolist() == list(range(55_000, 60_000))
-
-
-def load_mnist_like(count):
-    from data import Pictures
-    return Pictures(torch.zeros(count, 1, 1, dtype=torch.uint8), torch.arange(count))
 
 
 def test_a_folder_by_class_takes_the_road_of_an_upload(tmp_path):
@@ -99,7 +95,6 @@ def test_what_is_no_digit_is_labelled_so_and_look_alikes_are_left_out(tmp_path):
     assert pictures.labels.tolist() == [NO_DIGIT, NO_DIGIT, 7, 7, 7, 7]  # half as often as digits
 
 
-
 def test_strokes_come_back_as_they_were_written(tmp_path):
     strokes = load_strokes(write_strokes(tmp_path / "strokes.npz"))
     first = strokes.samples[list(strokes.labels).index("4")]
@@ -143,7 +138,6 @@ def test_numbers_of_several_digits_are_read_where_they_are_asked_for(tmp_path):
     assert set(load_strokes(tmp_path / "numbers.npz", numbers=True).labels) == {"47"}
     with pytest.raises(ValueError, match="no stroke file"):
         load_strokes(tmp_path / "numbers.npz")
-
 
 
 def test_a_sample_has_a_name_by_its_points_alone():
