@@ -74,8 +74,8 @@ def test_the_public_endpoints_are_those_of_the_contract(client):
 def test_every_endpoint_is_described_with_shapes_and_ranges(client):
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     for name, words in (("/predict", "0 to 1"), ("/explain", "28x28 pixels"), ("/predict_batch", "up to 64"),
-                        ("/read_number", "x, y, width, height in pixels")):
-        assert words in endpoints[name]["description"] and "one bad" in endpoints["/predict_batch"]["description"]
+                        ("/predict_batch", "one bad"), ("/read_number", "x, y, width, height in pixels")):
+        assert words in endpoints[name]["description"]
 
 
 @pytest.mark.parametrize("endpoint", ["/predict", "/explain", "/read_number"])
