@@ -291,8 +291,7 @@ def test_missing_metrics_are_refused_in_a_sentence(copy):
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe", b"---\n[: no: {yaml\n---\n", b"---\n- a list\n---\n"])
-def test_a_damaged_card_is_refused_in_a_sentence(copy, monkeypatch, content):
-    monkeypatch.setattr(card, "CARD", copy / "MODEL_CARD.md")
+def test_a_damaged_card_is_refused_in_a_sentence(copy, content):
     (copy / "MODEL_CARD.md").unlink() if content is None else (copy / "MODEL_CARD.md").write_bytes(content)
     with pytest.raises(ValueError, match="MODEL_CARD.md is missing or damaged. Restore it."):
         check(copy / "weights", None)
